@@ -1,0 +1,1 @@
+//! Quorums: put, get and delete across replicas

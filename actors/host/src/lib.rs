@@ -1,0 +1,1 @@
+//! The one supervised actor that hosts any machine

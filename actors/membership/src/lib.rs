@@ -1,0 +1,1 @@
+//! Who is there: failure detection, gossip and the ring chain's state

@@ -1,0 +1,1 @@
+//! One shard's copies: mints, merges, stores and answers

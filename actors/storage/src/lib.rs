@@ -1,0 +1,1 @@
+//! The engine's pure core: memtable, log records, tables, recovery

@@ -1,0 +1,159 @@
+//! One record of the ring chain: everything that all nodes must agree on, at one step.
+
+use crate::id::{ClusterId, KeyspaceId, Member, NodeId, PartitionId, Step};
+use crate::key::{Key, KeyspaceName};
+use crate::level::Site;
+use crate::ring::catalogue::{Keyspace, Replicas};
+use crate::ring::placement::{Placement, PlacementError};
+use crate::ring::roster::RosterEntry;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// What a record decided. The kinds that move data join with their mechanisms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordKind {
+    /// The first record, made once by `init`.
+    Genesis,
+}
+
+/// Which of the two active placements readers ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// The one before the change.
+    Old,
+    /// The one after it.
+    New,
+}
+
+/// One decided record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The cluster's name, as its certificates say it.
+    pub cluster_name: String,
+    /// Its place in the chain; the genesis is 1.
+    pub step: Step,
+    /// Hash of the record before; zeros at the genesis.
+    pub prev: [u8; 32],
+    /// What it decided.
+    pub kind: RecordKind,
+    /// The members, sorted.
+    pub roster: Vec<RosterEntry>,
+    /// Who decides the next record.
+    pub voters: Vec<Member>,
+    /// Nodes that may never come back.
+    pub forgotten: Vec<NodeId>,
+    /// How many partitions: a power of two.
+    pub partitions: u16,
+    /// Seed of the hash from keys to partitions.
+    pub seed: u64,
+    /// The placement; while it changes, the one before.
+    pub old: Placement,
+    /// While it changes, the one after.
+    pub new: Option<Placement>,
+    /// Which of the two readers ask.
+    pub read: Side,
+    /// The step that brought `new`.
+    pub intro: Step,
+    /// The keyspaces, sorted by id.
+    pub keyspaces: Vec<Keyspace>,
+    /// Keys of the context tokens' MACs, the newest first; never empty.
+    pub mac_keys: Vec<[u8; 32]>,
+}
+
+/// Bytes that are no record, or a record that breaks its own rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecord {
+    /// Of a format version that this build doesn't know.
+    #[error("a ring record of format {0}, which this build doesn't know")]
+    UnknownFormat(u8),
+    /// Not decodable.
+    #[error("a malformed ring record")]
+    Malformed,
+    /// Decodable, but against a rule.
+    #[error("a ring record that {0}")]
+    Rule(&'static str),
+    /// No placement could be made.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+}
+
+/// What a cluster is created from.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    /// Its id, drawn at random.
+    pub cluster: ClusterId,
+    /// Its name.
+    pub cluster_name: String,
+    /// Its first members.
+    pub roster: Vec<RosterEntry>,
+    /// A power of two.
+    pub partitions: u16,
+    /// Drawn at random.
+    pub seed: u64,
+    /// Drawn at random.
+    pub mac_key: [u8; 32],
+}
+
+impl Record {
+    /// The first record: its placement computed, the keyspace `default` (id 1, 3 replicas a data centre) in it.
+    pub fn genesis(founding: Founding) -> Result<Record, BadRecord> {
+        todo!()
+    }
+
+    /// Hash of the encoded record: what the next one's `prev` says.
+    pub fn hash(&self) -> [u8; 32] {
+        todo!()
+    }
+
+    /// A format byte, then the record.
+    pub fn encode(&self) -> Bytes {
+        todo!()
+    }
+
+    /// Reads a record back and checks its rules. Total, in memory bounded by the input's length.
+    pub fn decode(bytes: &[u8]) -> Result<Record, BadRecord> {
+        todo!()
+    }
+
+    /// The partition of a key.
+    pub fn partition_of(&self, keyspace: KeyspaceId, key: &Key) -> PartitionId {
+        super::partition_of(self.seed, self.partitions, keyspace, key)
+    }
+
+    /// A keyspace by its name.
+    pub fn keyspace(&self, name: &KeyspaceName) -> Option<&Keyspace> {
+        self.keyspaces.iter().find(|keyspace| keyspace.name == *name)
+    }
+
+    /// A keyspace by its id.
+    pub fn keyspace_by_id(&self, id: KeyspaceId) -> Option<&Keyspace> {
+        self.keyspaces.iter().find(|keyspace| keyspace.id == id)
+    }
+
+    /// The placement that readers ask.
+    pub fn read_placement(&self) -> &Placement {
+        match (self.read, &self.new) {
+            (Side::New, Some(new)) => new,
+            (Side::Old | Side::New, _) => &self.old,
+        }
+    }
+
+    /// The placements that writes must reach, each on its own: one, or two during a change.
+    pub fn write_placements(&self) -> impl Iterator<Item = &Placement> {
+        core::iter::once(&self.old).chain(self.new.as_ref())
+    }
+
+    /// The replicas of a partition in one placement, as quorums see them, in preference order.
+    pub fn sites(&self, placement: &Placement, profile: &Replicas, partition: PartitionId) -> Vec<Site> {
+        todo!()
+    }
+
+    /// The roster's entry of a node.
+    pub fn entry(&self, node: &NodeId) -> Option<&RosterEntry> {
+        self.roster.iter().find(|entry| entry.member.node == *node)
+    }
+}
