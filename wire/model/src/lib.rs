@@ -6,10 +6,12 @@
 
 extern crate alloc;
 
+
 pub mod context;
 pub mod hlc;
 pub mod id;
 pub mod key;
+mod layout;
 pub mod level;
 pub mod ring;
 pub mod state;

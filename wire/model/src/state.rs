@@ -4,17 +4,24 @@
 //! makes a sibling. Keeps I-1 (a dot belongs to one request), I-2 (what the context claims was seen), I-4 (no false
 //! siblings) and I-5 (merge is commutative, associative and idempotent).
 
+mod codec;
+mod merge;
+mod mint;
+mod settled;
+
 use crate::context::Context;
 use crate::hlc::Hlc;
-use crate::id::{Actor, Dot, Rid};
+use crate::id::{Dot, Rid};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use settled::Settled;
 
 /// Most live versions of a key; a write that would make one more is refused.
 pub const SIBLINGS_MAX: usize = 64;
-/// Most settled request ids kept with a key, the oldest out first.
-pub const SETTLED_MAX: usize = 64;
+pub use settled::SETTLED_MAX;
+/// The digest's own version, hashed with the dots.
+const DIGEST_VERSION: u8 = 1;
 
 /// What a write wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,7 +50,7 @@ pub struct Version {
 pub struct KeyState {
     context: Context,
     live: Vec<(Rid, Version)>,
-    settled: Vec<(Rid, Hlc)>,
+    settled: Settled,
 }
 
 /// What a write claims to have seen, and so settles.
@@ -125,44 +132,53 @@ impl KeyState {
         &self.live
     }
 
-    /// Settled request ids with the clocks of their first attempts, sorted.
-    pub fn settled(&self) -> &[(Rid, Hlc)] {
-        &self.settled
+    /// Hashes of the settled request ids, sorted, each with a clock no earlier than its first attempt's. (Hashes, since
+    /// that is what tokens carry: a copy must settle what a token shows even if it never met it.)
+    pub fn settled(&self) -> &[(u64, Hlc)] {
+        self.settled.entries()
     }
 
     /// Whether a request is live or settled here: a retry.
     pub fn knows(&self, rid: &Rid) -> bool {
-        todo!()
+        self.find(rid).is_ok() || (!self.settled.is_empty() && self.settled.contains(rid.hash64()))
     }
 
     /// The versions a reader is shown: the values not expired at `now_ms`. None of them: not found.
     pub fn shown(&self, now_ms: u64) -> impl Iterator<Item = &(Rid, Version)> {
-        self.live.iter().filter(move |_| { let _ = now_ms; todo!() })
-    }
-
-    /// Takes in all that another copy of the key knows.
-    pub fn merge(&mut self, other: &KeyState) -> Merged {
-        todo!()
-    }
-
-    /// Mints a version for `write` as this copy's `counter`-th write.
-    pub fn mint(&mut self, actor: Actor, counter: u64, write: &Write) -> Result<Minted, MintError> {
-        todo!()
+        self.live.iter().filter(move |(_, version)| {
+            let value = match version.body {
+                Body::Value(_) => true,
+                Body::Tombstone => false,
+            };
+            value && version.expires.is_none_or(|expires_ms| now_ms < expires_ms)
+        })
     }
 
     /// A hash of the sorted live dots with their tombstone flags: equal digests mean that a reader is shown the same.
     /// Persisted in hash trees, so its value never changes.
     pub fn digest(&self) -> u64 {
-        todo!()
+        let mut dots: Vec<(Dot, bool)> = Vec::with_capacity(self.live.len());
+        for (_, version) in &self.live {
+            let tombstone = version.body == Body::Tombstone;
+            dots.extend(version.dots.iter().map(|dot| (*dot, tombstone)));
+        }
+        dots.sort_unstable();
+        let mut bytes = Vec::with_capacity(1 + 33 * dots.len());
+        bytes.push(DIGEST_VERSION);
+        for (dot, tombstone) in dots {
+            bytes.extend_from_slice(&dot.actor.node.0);
+            bytes.extend_from_slice(&dot.actor.life.0.to_le_bytes());
+            bytes.extend_from_slice(&dot.counter.to_le_bytes());
+            bytes.push(u8::from(tombstone));
+        }
+        xxhash_rust::xxh3::xxh3_64(&bytes)
     }
 
-    /// The state's bytes: a kind byte, then its content in a canonical order (equal states, equal bytes).
-    pub fn encode(&self) -> Bytes {
-        todo!()
-    }
-
-    /// Reads a state back. Total, and in memory bounded by the input's length.
-    pub fn decode(bytes: &[u8]) -> Result<KeyState, BadState> {
-        todo!()
+    /// Where a request's live version is, or where it would be.
+    fn find(&self, rid: &Rid) -> Result<usize, usize> {
+        self.live.binary_search_by(|(other, _)| other.cmp(rid))
     }
 }
+
+#[cfg(test)]
+mod tests;

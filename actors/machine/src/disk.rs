@@ -1,0 +1,137 @@
+//! What machines ask of the disk, and what it answers. The disk is reached by effects only, so nobody waits for it.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A position in one shard's commit log; grows by one with each record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+/// A table of one node. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u64);
+
+/// Pairs a fetch with its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A small durable cell of one actor, replaced as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SlotName {
+    /// The ring chain as far as this node knows it.
+    Ring,
+    /// This node's incarnation.
+    Incarnation,
+    /// Known peers and their addresses.
+    Peers,
+}
+
+/// A memtable that takes no more writes: store keys with their encoded states, in order.
+pub type Frozen = BTreeMap<Bytes, Bytes>;
+
+/// One record of a shard's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Where it is.
+    pub lsn: Lsn,
+    /// What it says.
+    pub bytes: Bytes,
+}
+
+/// What a machine asks of the disk. The host adds which shard asks.
+#[derive(Clone, Debug)]
+pub enum DiskRequest {
+    /// Read this shard's tables and log back. Answers: `RecoveredTables`, `RecoveredLog` once or more, all after everything
+    /// that the shard asked for before.
+    Recover,
+    /// Append to this shard's log. Answer: `Durable`, once for a whole group.
+    Append(LogRecord),
+    /// Read a block of a table. Answer: `Fetched`, or `FetchFailed` when it can't be trusted.
+    Fetch {
+        /// Pairs it with its answer.
+        ticket: Ticket,
+        /// The table.
+        table: TableId,
+        /// The block's number.
+        block: u32,
+    },
+    /// Write a frozen memtable as a table and install it; then the log through `through` is no longer needed.
+    /// Answer: `Flushed`.
+    Flush {
+        /// What to write; never empty.
+        frozen: Arc<Frozen>,
+        /// The last log position whose content is in this table or an older one.
+        through: Lsn,
+    },
+    /// Replace a slot. Answer: `Saved`.
+    Save {
+        /// Which.
+        slot: SlotName,
+        /// Its content.
+        bytes: Bytes,
+    },
+    /// Read a slot. Answer: `Loaded`.
+    Load {
+        /// Which.
+        slot: SlotName,
+    },
+}
+
+/// What the disk answers.
+#[derive(Clone, Debug)]
+pub enum Feedback {
+    /// All of this shard's log through here is synced.
+    Durable {
+        /// The last synced position.
+        through: Lsn,
+    },
+    /// This shard's tables, the newest first, each with its encoded index and filter.
+    RecoveredTables {
+        /// Tables and their metadata.
+        tables: Vec<(TableId, Bytes)>,
+    },
+    /// Log records that no table holds, in order; they may repeat what a table holds.
+    RecoveredLog {
+        /// Some of them.
+        records: Vec<LogRecord>,
+        /// With the last ones, the position of the next append.
+        next: Option<Lsn>,
+    },
+    /// A block, verified and decompressed.
+    Fetched {
+        /// The fetch.
+        ticket: Ticket,
+        /// The block.
+        block: Bytes,
+    },
+    /// A block that can't be read or trusted.
+    FetchFailed {
+        /// The fetch.
+        ticket: Ticket,
+    },
+    /// The table is installed.
+    Flushed {
+        /// Its id.
+        table: TableId,
+        /// Its encoded index and filter.
+        meta: Bytes,
+        /// As asked.
+        through: Lsn,
+    },
+    /// The slot is durable.
+    Saved {
+        /// Which.
+        slot: SlotName,
+    },
+    /// A slot's content.
+    Loaded {
+        /// Which.
+        slot: SlotName,
+        /// Its content, if it was ever saved.
+        bytes: Option<Bytes>,
+    },
+    /// The disk failed; the store has stopped and nothing more becomes durable.
+    DiskFailed,
+}

@@ -1,0 +1,52 @@
+//! What happens to a machine.
+
+use crate::disk::Feedback;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use anser_model::NodeId;
+use anser_model::ring::Record;
+use anser_proto::Envelope;
+use anser_proto::gossip::PeerState;
+use core::net::SocketAddr;
+
+/// What happens to a machine.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Another actor, of this node or of another, or a client says something.
+    Message(Envelope),
+    /// One of its own effects was carried out, or failed.
+    Own(Feedback),
+    /// Something became true at this node.
+    Fact(Fact),
+}
+
+/// What became true at this node. Each fact is a whole: the newest of a kind is all there is to know, so a rebuilt machine
+/// is handed the newest of each.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// The node adopted a ring record; it is durable.
+    RingAdopted(Arc<Record>),
+    /// Whom this node knows, and how they seem.
+    PeersChanged(Arc<Peers>),
+    /// A shard's copies began to answer, or ceased to.
+    ShardChanged {
+        /// Which shard.
+        shard: u32,
+        /// Whether it answers.
+        serving: bool,
+    },
+}
+
+/// All peers but oneself.
+pub type Peers = BTreeMap<NodeId, PeerView>;
+
+/// How a peer seems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it seems alive.
+    pub state: PeerState,
+    /// Its incarnation.
+    pub incarnation: u64,
+}

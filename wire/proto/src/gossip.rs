@@ -1,0 +1,112 @@
+//! The conversation of membership actors: probes, rumours, and the spread of ring records.
+//!
+//! Source: Das et al., "SWIM" (2002); Dadgar et al., "Lifeguard" (2017).
+
+use alloc::vec::Vec;
+use anser_model::{NodeId, Step};
+use bytes::Bytes;
+use core::net::SocketAddr;
+use serde::{Deserialize, Serialize};
+
+/// Most rumours in one datagram message: with them a datagram stays under 1 kB.
+pub const RUMOURS_PER_DATAGRAM_MAX: usize = 12;
+
+/// What membership actors say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gossip {
+    /// Are you there? The envelope's `op` pairs it with its answer.
+    Probe {
+        /// Rumours on the way.
+        rumours: Vec<Rumour>,
+    },
+    /// I am.
+    ProbeAck {
+        /// Rumours on the way.
+        rumours: Vec<Rumour>,
+    },
+    /// Please probe another for me.
+    ProbeFor {
+        /// Whom.
+        target: NodeId,
+        /// Rumours on the way.
+        rumours: Vec<Rumour>,
+    },
+    /// The other answered.
+    ProbeForAck {
+        /// Who.
+        target: NodeId,
+        /// Rumours on the way.
+        rumours: Vec<Rumour>,
+    },
+    /// All I believe, for all you believe. On the control lane.
+    PushPull {
+        /// About everybody.
+        rumours: Vec<Rumour>,
+    },
+    /// All I believe.
+    PushPullReply {
+        /// About everybody.
+        rumours: Vec<Rumour>,
+    },
+    /// Please send the ring records after this step.
+    PullRing {
+        /// The newest step I have; 0 for none.
+        have: Step,
+    },
+    /// Encoded ring records, in order.
+    PushRing {
+        /// The records.
+        records: Vec<Bytes>,
+    },
+}
+
+/// What one node believes of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rumour {
+    /// About whom.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its incarnation: only itself raises it.
+    pub incarnation: u64,
+    /// What is believed.
+    pub state: PeerState,
+}
+
+/// Whether a member seems alive. At equal incarnations the later one here wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PeerState {
+    /// It answers.
+    Alive,
+    /// It did not answer, and may still say otherwise.
+    Suspect,
+    /// It was suspected, and did not say otherwise in time.
+    Dead,
+}
+
+impl PeerState {
+    /// The name, as metrics and users see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            PeerState::Alive => "alive",
+            PeerState::Suspect => "suspect",
+            PeerState::Dead => "dead",
+        }
+    }
+}
+
+impl Gossip {
+    /// Whether it is small and fit to be lost; the others need the control lane.
+    pub fn fits_datagram(&self) -> bool {
+        match self {
+            Gossip::Probe { rumours }
+            | Gossip::ProbeAck { rumours }
+            | Gossip::ProbeFor { rumours, .. }
+            | Gossip::ProbeForAck { rumours, .. } => rumours.len() <= RUMOURS_PER_DATAGRAM_MAX,
+            Gossip::PushPull { .. }
+            | Gossip::PushPullReply { .. }
+            | Gossip::PullRing { .. }
+            | Gossip::PushRing { .. } => false,
+        }
+    }
+}
