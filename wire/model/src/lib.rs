@@ -6,7 +6,6 @@
 
 extern crate alloc;
 
-
 pub mod context;
 pub mod hlc;
 pub mod id;
@@ -19,7 +18,9 @@ pub mod token;
 
 pub use context::Context;
 pub use hlc::Hlc;
-pub use id::{Actor, ClusterId, Dot, FolderId, KeyspaceId, Life, Member, NodeId, PartitionId, Rid, Round, Step};
+pub use id::{
+    Actor, ClusterId, Dot, FolderId, KeyspaceId, Life, Member, NodeId, PartitionId, Rid, Round, Step,
+};
 pub use key::{Key, KeyspaceName};
 pub use level::{Level, Need};
 pub use state::{Body, KeyState, Version};

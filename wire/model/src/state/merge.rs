@@ -38,7 +38,9 @@ impl KeyState {
                     merged.changed |= self.adopt(*rid, version);
                 }
                 Ordering::Equal => {
-                    let (Some((rid, version)), Some((_, theirs))) = (mine.next(), theirs.next()) else { break };
+                    let (Some((rid, version)), Some((_, theirs))) = (mine.next(), theirs.next()) else {
+                        break;
+                    };
                     merged.changed |= self.join(rid, version, theirs, &mut merged.clashes);
                 }
             }
