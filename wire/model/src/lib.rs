@@ -12,6 +12,7 @@ pub mod id;
 pub mod key;
 mod layout;
 pub mod level;
+pub mod minter;
 pub mod ring;
 pub mod state;
 pub mod token;
@@ -23,5 +24,6 @@ pub use id::{
 };
 pub use key::{Key, KeyspaceName};
 pub use level::{Level, Need};
+pub use minter::minter_order;
 pub use state::{Body, KeyState, Version};
 pub use token::Token;
