@@ -8,6 +8,7 @@ mod placement;
 mod record;
 mod roster;
 
+pub use crate::minter::minter_order;
 pub use catalogue::{Blind, Conflicts, Durability, Keyspace, QuorumKind, Replicas};
 pub use hash::partition_of;
 pub use placement::{Placement, PlacementError};
