@@ -20,8 +20,8 @@ pub enum Event {
     Fact(Fact),
 }
 
-/// What became true at this node. Each fact is a whole: the newest of a kind is all there is to know, so a rebuilt machine
-/// is handed the newest of each.
+/// What became true at this node. Each fact (but [`Fact::PeerSeen`]) is a whole: the newest of a kind is all there is to
+/// know, so a rebuilt machine is handed the newest of each.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// The node adopted a ring record; it is durable.
@@ -34,6 +34,14 @@ pub enum Fact {
         shard: u32,
         /// Whether it answers.
         serving: bool,
+    },
+    /// A node said hello on a connection that this one dialled to an address (a seed's, say). An event, not a whole: hosts
+    /// hand it on once and never replay it.
+    PeerSeen {
+        /// Who answered.
+        node: NodeId,
+        /// Where.
+        address: SocketAddr,
     },
 }
 
