@@ -28,8 +28,17 @@ pub enum SlotName {
     Peers,
 }
 
-/// A memtable that takes no more writes: store keys with their encoded states, in order.
-pub type Frozen = BTreeMap<Bytes, Bytes>;
+/// What a memtable holds for one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The key's whole encoded state.
+    pub state: Bytes,
+    /// The log position that last changed it.
+    pub lsn: Lsn,
+}
+
+/// A memtable that takes no more writes: store keys with what they hold, in order.
+pub type Frozen = BTreeMap<Bytes, Stored>;
 
 /// One record of a shard's log.
 #[derive(Clone, Debug, PartialEq, Eq)]

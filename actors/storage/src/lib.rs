@@ -1,1 +1,21 @@
-//! The engine's pure core: memtable, log records, tables, recovery
+//! The engine's pure core: memtable, log format, table format, block cache, recovery. It keeps whole key states: who
+//! writes has read and merged before, so the newest holder of a key has all of it.
+//!
+//! Deliberately absent: the disk itself (reached by effects of the machine that owns an [`Engine`]), threads, merging of
+//! states, and the choice of what to write.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod cache;
+mod cursor;
+mod engine;
+mod memtable;
+pub mod record;
+mod store_key;
+pub mod table;
+
+pub use cache::Cache;
+pub use engine::{Engine, Limits, Lookup, Search};
+pub use memtable::Memtable;
+pub use store_key::StoreKey;

@@ -1,0 +1,242 @@
+//! One shard's store as its machine sees it: newest first, the active memtable, frozen ones, tables. An entry is a key's
+//! whole state, so the first hit is complete.
+//!
+//! Reads that need a block end in [`Lookup::Fetch`]; with the block, [`Engine::resume`] goes on. Keeps: a lookup never shows
+//! an older state than one that was inserted before it ended.
+//! Deliberately absent: the knowledge of what is synced. A state in memory comes with its log position; the machine
+//! compares it with what the disk said last.
+
+#[cfg(test)]
+mod tests;
+
+use crate::cache::Cache;
+use crate::memtable::Memtable;
+use crate::record::{self, BadRecord};
+use crate::store_key::StoreKey;
+use crate::table::{BadTable, Table, block};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use anser_machine::{Count, Frozen, LogRecord, Lsn, Outbox, TableId};
+use bytes::Bytes;
+
+/// What one shard may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the active memtable from which it is frozen.
+    pub memtable_bytes: usize,
+    /// Most frozen memtables that wait to be written.
+    pub frozen_max: usize,
+    /// Bytes of the block cache.
+    pub cache_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { memtable_bytes: 8 << 20, frozen_max: 2, cache_bytes: 16 << 20 }
+    }
+}
+
+/// What is known of a key.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// Its state, from memory. It survives a power cut once the log is synced through `lsn`.
+    Memory {
+        /// The whole encoded state.
+        state: Bytes,
+        /// Where the log has it.
+        lsn: Lsn,
+    },
+    /// Its state, from a table: durable.
+    Table {
+        /// The whole encoded state.
+        state: Bytes,
+    },
+    /// There is none.
+    Absent,
+    /// A block must be fetched first: `DiskRequest::Fetch` of the search's table and block, then [`Engine::resume`].
+    Fetch(Search),
+    /// A block that is not what a table's block can be: the copy is damaged.
+    Damaged {
+        /// The table.
+        table: TableId,
+        /// Its block.
+        block: u32,
+    },
+}
+
+/// A lookup that waits for a block.
+#[derive(Clone, Debug)]
+pub struct Search {
+    key: StoreKey,
+    table: TableId,
+    block: u32,
+    place: usize,
+    generation: u64,
+}
+
+impl Search {
+    /// What is looked up.
+    pub fn key(&self) -> &StoreKey {
+        &self.key
+    }
+
+    /// The table to read.
+    pub fn table(&self) -> TableId {
+        self.table
+    }
+
+    /// The block to read.
+    pub fn block(&self) -> u32 {
+        self.block
+    }
+}
+
+/// A frozen memtable on its way into a table.
+#[derive(Debug)]
+struct Waiting {
+    frozen: Arc<Frozen>,
+    bytes: usize,
+    through: Lsn,
+}
+
+/// One shard's memtables, tables and block cache.
+#[derive(Debug)]
+pub struct Engine {
+    limits: Limits,
+    active: Memtable,
+    /// The newest last.
+    waiting: VecDeque<Waiting>,
+    /// The newest first.
+    tables: Vec<Table>,
+    /// Counts changes of `tables`, so that a search knows when its place in them is void.
+    generation: u64,
+    cache: Cache,
+}
+
+impl Engine {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Engine {
+        Engine {
+            limits,
+            active: Memtable::new(),
+            waiting: VecDeque::new(),
+            tables: Vec::new(),
+            generation: 0,
+            cache: Cache::new(limits.cache_bytes),
+        }
+    }
+
+    /// Takes the tables that the disk holds, the newest first.
+    pub fn recovered_tables(&mut self, tables: Vec<(TableId, Bytes)>) -> Result<(), BadTable> {
+        self.tables = tables.into_iter().map(|(id, meta)| Table::open(id, meta)).collect::<Result<_, _>>()?;
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// Takes log records that no table holds, in order: the last one of a key wins. It may take the memtable past its
+    /// bound; [`Engine::freeze`] between two calls keeps that small.
+    pub fn recovered_log(&mut self, records: &[LogRecord]) -> Result<(), BadRecord> {
+        for log_record in records {
+            let record = record::decode(&log_record.bytes)?;
+            self.insert(&record.key, record.state, log_record.lsn);
+        }
+        Ok(())
+    }
+
+    /// Puts a key's new whole state, as the log has it at `lsn`; log positions come in order.
+    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn) {
+        self.active.insert(key, state, lsn);
+    }
+
+    /// Whether a write must be refused as busy until a flush is done.
+    pub fn is_full(&self) -> bool {
+        self.active.bytes() >= self.limits.memtable_bytes && self.waiting.len() >= self.limits.frozen_max
+    }
+
+    /// Freezes the active memtable if it is large enough and another may wait: what to flush, and the last log position in
+    /// it. Call after inserts and after [`Engine::flushed`].
+    pub fn freeze(&mut self) -> Option<(Arc<Frozen>, Lsn)> {
+        let due = self.active.bytes() >= self.limits.memtable_bytes && !self.active.is_empty();
+        if !due || self.waiting.len() >= self.limits.frozen_max {
+            return None;
+        }
+        let (bytes, through) = (self.active.bytes(), self.active.through());
+        let frozen = self.active.freeze();
+        self.waiting.push_back(Waiting { frozen: frozen.clone(), bytes, through });
+        Some((frozen, through))
+    }
+
+    /// A frozen memtable is a table now.
+    pub fn flushed(&mut self, table: TableId, meta: Bytes, through: Lsn) -> Result<(), BadTable> {
+        let table = Table::open(table, meta)?;
+        self.tables.insert(0, table);
+        self.generation += 1;
+        self.waiting.retain(|waiting| waiting.through != through);
+        Ok(())
+    }
+
+    /// Looks a key up.
+    pub fn lookup(&mut self, key: &StoreKey, out: &mut Outbox) -> Lookup {
+        self.in_memory(key).unwrap_or_else(|| self.in_tables(key, 0, out))
+    }
+
+    /// Goes on with a lookup, now that its block is here.
+    pub fn resume(&mut self, search: Search, content: Bytes, out: &mut Outbox) -> Lookup {
+        let Search { key, table, block, place, generation } = search;
+        self.cache.insert(table, block, content.clone());
+        // What was written since is newer than any table.
+        if let Some(found) = self.in_memory(&key) {
+            return found;
+        }
+        if generation != self.generation {
+            return self.in_tables(&key, 0, out);
+        }
+        match block::search(&content, key.as_bytes()) {
+            Ok(Some(state)) => Lookup::Table { state },
+            Ok(None) => self.in_tables(&key, place + 1, out),
+            Err(block::BadBlock) => Lookup::Damaged { table, block },
+        }
+    }
+
+    /// Bytes in memtables.
+    pub fn memtable_bytes(&self) -> usize {
+        self.active.bytes() + self.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>()
+    }
+
+    /// How many tables.
+    pub fn table_count(&self) -> usize {
+        self.tables.len()
+    }
+
+    fn in_memory(&self, key: &StoreKey) -> Option<Lookup> {
+        let frozen = || self.waiting.iter().rev().find_map(|waiting| waiting.frozen.get(key.as_bytes()));
+        let stored = self.active.get(key).or_else(frozen)?;
+        Some(Lookup::Memory { state: stored.state.clone(), lsn: stored.lsn })
+    }
+
+    /// Searches the tables from the `from`-th on.
+    fn in_tables(&mut self, key: &StoreKey, from: usize, out: &mut Outbox) -> Lookup {
+        for (place, table) in self.tables.iter().enumerate().skip(from) {
+            let Some(block) = table.block_of(key.as_bytes()) else { continue };
+            let ruled_out = !table.might_hold(key.as_bytes());
+            out.count(Count::Bloom { ruled_out });
+            if ruled_out {
+                continue;
+            }
+            let cached = self.cache.get(table.id(), block);
+            out.count(Count::Cache { hit: cached.is_some() });
+            let table = table.id();
+            let Some(content) = cached else {
+                let generation = self.generation;
+                return Lookup::Fetch(Search { key: key.clone(), table, block, place, generation });
+            };
+            match block::search(&content, key.as_bytes()) {
+                Ok(Some(state)) => return Lookup::Table { state },
+                Ok(None) => {}
+                Err(block::BadBlock) => return Lookup::Damaged { table, block },
+            }
+        }
+        Lookup::Absent
+    }
+}

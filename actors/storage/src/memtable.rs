@@ -1,0 +1,70 @@
+//! The newest states of one shard, in key order, until a table holds them. One owner, so no lock; its bytes are counted
+//! exactly as [`Memtable::bytes`] says.
+
+use crate::store_key::StoreKey;
+use alloc::sync::Arc;
+use anser_machine::{Frozen, Lsn, Stored};
+use bytes::Bytes;
+
+/// What an entry is counted beside its key and state: two `Bytes`, a position, its share of the map's nodes, and the
+/// frame of the record that its state lies in.
+pub const ENTRY_OVERHEAD_BYTES: usize = 160;
+
+/// An ordered map of whole states, each with the log position that wrote it.
+#[derive(Debug, Default)]
+pub struct Memtable {
+    entries: Frozen,
+    bytes: usize,
+    through: Lsn,
+}
+
+impl Memtable {
+    /// An empty one.
+    pub fn new() -> Memtable {
+        Memtable::default()
+    }
+
+    /// Puts a key's new state in the place of its old one.
+    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn) {
+        self.through = self.through.max(lsn);
+        let added = state.len();
+        if let Some(stored) = self.entries.get_mut(key.as_bytes()) {
+            self.bytes = (self.bytes + added).saturating_sub(stored.state.len());
+            *stored = Stored { state, lsn };
+        } else {
+            self.bytes += key.as_bytes().len() + added + ENTRY_OVERHEAD_BYTES;
+            self.entries.insert(key.as_bytes().clone(), Stored { state, lsn });
+        }
+    }
+
+    /// What it holds for a key.
+    pub fn get(&self, key: &StoreKey) -> Option<&Stored> {
+        self.entries.get(key.as_bytes())
+    }
+
+    /// The last log position that it holds.
+    pub fn through(&self) -> Lsn {
+        self.through
+    }
+
+    /// Keys and states, and [`ENTRY_OVERHEAD_BYTES`] for each.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many keys.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives all entries away, to be read only, and begins anew.
+    pub fn freeze(&mut self) -> Arc<Frozen> {
+        self.bytes = 0;
+        Arc::new(core::mem::take(&mut self.entries))
+    }
+}

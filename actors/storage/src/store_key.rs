@@ -1,0 +1,59 @@
+//! How keys are ordered on disk: by partition, then keyspace, then key, so that a partition is one range of a table.
+
+use alloc::vec::Vec;
+use anser_model::{Key, KeyspaceId, PartitionId};
+use bytes::Bytes;
+
+/// Bytes before the key itself: partition and keyspace.
+const PREFIX_BYTES: usize = 2 + 4;
+
+/// Partition (u16, big endian), keyspace (u32, big endian), key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreKey(Bytes);
+
+impl StoreKey {
+    /// Joins its parts, in an allocation of its own.
+    pub fn new(partition: PartitionId, keyspace: KeyspaceId, key: &Key) -> StoreKey {
+        let mut bytes = Vec::with_capacity(PREFIX_BYTES + key.as_bytes().len());
+        bytes.extend_from_slice(&partition.0.to_be_bytes());
+        bytes.extend_from_slice(&keyspace.0.to_be_bytes());
+        bytes.extend_from_slice(key.as_bytes());
+        StoreKey(bytes.into())
+    }
+
+    /// Checks that some bytes are a store key.
+    pub fn parse(bytes: Bytes) -> Option<StoreKey> {
+        let key = StoreKey(bytes);
+        key.parts().is_some().then_some(key)
+    }
+
+    /// Its parts; never none for a value that was joined or parsed.
+    pub fn parts(&self) -> Option<(PartitionId, KeyspaceId, Key)> {
+        let (partition, rest) = self.0.split_first_chunk()?;
+        let (keyspace, _) = rest.split_first_chunk()?;
+        let key = Key::new(self.0.slice(PREFIX_BYTES..)).ok()?;
+        Some((PartitionId(u16::from_be_bytes(*partition)), KeyspaceId(u32::from_be_bytes(*keyspace)), key))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_back_and_order_is_by_part() {
+        let key = |text: &'static str| Key::new(text.as_bytes()).unwrap();
+        let a = StoreKey::new(PartitionId(1), KeyspaceId(2), &key("k"));
+        assert_eq!(a.as_bytes().as_ref(), b"\x00\x01\x00\x00\x00\x02k");
+        assert_eq!(a.parts(), Some((PartitionId(1), KeyspaceId(2), key("k"))));
+        assert!(a < StoreKey::new(PartitionId(256), KeyspaceId(0), &key("a")));
+        assert!(a < StoreKey::new(PartitionId(1), KeyspaceId(256), &key("a")));
+        assert_eq!(StoreKey::parse(Bytes::from_static(b"\x00\x01\x00\x00\x00\x02")), None, "no key");
+        assert_eq!(StoreKey::parse(Bytes::from_static(b"\x00")), None);
+    }
+}
