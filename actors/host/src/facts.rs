@@ -1,0 +1,84 @@
+//! The newest fact of each kind. A fact is a whole, so this is all a rebuilt machine needs to be told; and since newer
+//! facts replace older ones, facts that wait for an actor take bounded room.
+
+use anser_machine::{Fact, Peers};
+use anser_model::NodeId;
+use anser_model::ring::Record;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Addresses remembered at most for which [`Fact::PeerSeen`] waits; the surplus is dropped, as it is told again at the
+/// next dial.
+const SEEN_MAX: usize = 4096;
+
+/// The newest fact of each kind; of shards, the newest for each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    ring: Option<Arc<Record>>,
+    peers: Option<Arc<Peers>>,
+    shards: BTreeMap<u32, bool>,
+    seen: BTreeMap<SocketAddr, NodeId>,
+}
+
+impl Facts {
+    /// Takes a fact in, in place of the one before it.
+    pub(crate) fn learn(&mut self, fact: Fact) {
+        match fact {
+            Fact::RingAdopted(record) => self.ring = Some(record),
+            Fact::PeersChanged(peers) => self.peers = Some(peers),
+            Fact::ShardChanged { shard, serving } => {
+                self.shards.insert(shard, serving);
+            }
+            Fact::PeerSeen { node, address } => {
+                if self.seen.len() < SEEN_MAX || self.seen.contains_key(&address) {
+                    self.seen.insert(address, node);
+                }
+            }
+        }
+    }
+
+    /// Forgets what is told only once.
+    pub(crate) fn forget_events(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ring.is_none() && self.peers.is_none() && self.shards.is_empty() && self.seen.is_empty()
+    }
+
+    /// All of them, in a fixed order.
+    pub(crate) fn all(&self) -> Vec<Fact> {
+        let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
+        let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
+        let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
+        ring.chain(peers).chain(shards).chain(seen).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_each_kind_and_shard_is_kept() {
+        let mut facts = Facts::default();
+        assert!(facts.is_empty());
+        for (shard, serving) in [(1, true), (0, false), (1, false), (0, true), (0, false)] {
+            facts.learn(Fact::ShardChanged { shard, serving });
+        }
+        facts.learn(Fact::PeersChanged(Arc::new(Peers::new())));
+        facts.learn(Fact::PeersChanged(Arc::new(Peers::new())));
+        let all = facts.all();
+        assert!(matches!(
+            all.as_slice(),
+            [
+                Fact::PeersChanged(_),
+                Fact::ShardChanged { shard: 0, serving: false },
+                Fact::ShardChanged { shard: 1, serving: false },
+            ]
+        ));
+    }
+}
