@@ -1,0 +1,132 @@
+//! One node, as the client sees it: its address, the connection to it once there is one, how fast it answers, and
+//! whether it lately failed to.
+
+use anser_model::NodeId;
+use anser_proto::{Body, Role};
+use anser_quic::{CallError, ClientConnection, ClientEndpoint};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// The longest that a dial may take: a node that is there answers far sooner.
+const DIAL_MAX: Duration = Duration::from_secs(1);
+/// New latencies weigh one part in so many.
+const LATENCY_WEIGHT: u64 = 8;
+
+/// A node and the way to it.
+pub(crate) struct Peer {
+    /// Who it is.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    link: RwLock<Option<Arc<ClientConnection>>>,
+    dialling: tokio::sync::Mutex<()>,
+    latency_us: AtomicU64,
+    failures: AtomicU32,
+}
+
+impl Peer {
+    /// A node that is not connected yet.
+    pub fn new(node: NodeId, address: SocketAddr) -> Peer {
+        Peer {
+            node,
+            address,
+            link: RwLock::new(None),
+            dialling: tokio::sync::Mutex::new(()),
+            latency_us: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+        }
+    }
+
+    /// Gives it a connection that is there already.
+    pub fn adopt(&self, connection: Arc<ClientConnection>) {
+        self.set_link(Some(connection));
+    }
+
+    /// How fast its reads were lately, in microseconds; 0 if not known.
+    pub fn latency_us(&self) -> u64 {
+        self.latency_us.load(Ordering::Relaxed)
+    }
+
+    /// How often it failed to answer since it last did.
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Takes the time of a read in.
+    pub fn note_latency(&self, took: Duration) {
+        let new = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let old = self.latency_us();
+        let next = if old == 0 { new } else { old - old / LATENCY_WEIGHT + new / LATENCY_WEIGHT };
+        self.latency_us.store(next, Ordering::Relaxed);
+    }
+
+    /// Asks it, after dialling if need be; all within `slice`.
+    pub async fn call(
+        &self,
+        endpoint: &ClientEndpoint,
+        to: Role,
+        body: Body,
+        slice: Duration,
+    ) -> Result<Body, CallError> {
+        let result = match self.link() {
+            Some(link) => link.call(to, body, slice).await,
+            None => {
+                let begun = Instant::now();
+                match self.dial(endpoint, slice.min(DIAL_MAX)).await {
+                    Some(link) => link.call(to, body, slice.saturating_sub(begun.elapsed())).await,
+                    None => Err(CallError::NotSent),
+                }
+            }
+        };
+        match result {
+            Ok(_) => {
+                if self.failures() != 0 {
+                    self.failures.store(0, Ordering::Relaxed);
+                }
+            }
+            Err(CallError::Busy) => {}
+            Err(CallError::NotSent | CallError::Lost | CallError::TimedOut) => self.note_failure(),
+        }
+        result
+    }
+
+    fn note_failure(&self) {
+        let failures = self.failures().saturating_add(1);
+        self.failures.store(failures, Ordering::Relaxed);
+    }
+
+    /// The connection, if it is open.
+    fn link(&self) -> Option<Arc<ClientConnection>> {
+        let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
+        link.as_ref().filter(|link| !link.is_closed()).cloned()
+    }
+
+    fn set_link(&self, link: Option<Arc<ClientConnection>>) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
+    }
+
+    /// Connects. Of many who want to, one dials and the others wait for it, none longer than `timeout`.
+    async fn dial(&self, endpoint: &ClientEndpoint, timeout: Duration) -> Option<Arc<ClientConnection>> {
+        let dialled = async {
+            let failures = self.failures();
+            let _turn = self.dialling.lock().await;
+            if let Some(link) = self.link() {
+                return Some(link);
+            }
+            if self.failures() > failures {
+                return None; // Whoever dialled meanwhile found nobody.
+            }
+            let found = endpoint.connect(self.address, timeout).await.ok();
+            let Some(connection) = found.filter(|connection| connection.peer() == self.node) else {
+                self.note_failure();
+                return None;
+            };
+            let link = Arc::new(connection);
+            self.set_link(Some(Arc::clone(&link)));
+            Some(link)
+        };
+        tokio::time::timeout(timeout, dialled).await.ok().flatten()
+    }
+}

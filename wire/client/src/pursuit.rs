@@ -1,0 +1,297 @@
+//! The pursuit of one operation over several nodes: whom to try next, for how long, when to wait, when to give up.
+//!
+//! It decides and touches nothing: time comes in as what is left of it. Keeps I-7 (*failed* is never said once an attempt
+//! may have been carried out): from the first attempt whose end was not seen, `maybe` stays set. Deliberately absent:
+//! sockets, and what the operation is.
+
+use anser_proto::client::{Failure, Outcome};
+use std::fmt;
+use std::time::Duration;
+
+/// An attempt gets this share of the time that is left, so that a node that went silent is survived within one call.
+const ATTEMPT_SHARE: f64 = 0.4;
+/// No attempt gets more, however long the time-out: a silent node is noticed by then.
+const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+/// Below this, what is left is not shared any more: the last attempt gets all of it.
+const ATTEMPT_SHARED_MIN: Duration = Duration::from_millis(250);
+/// With less time than this left, no attempt is begun.
+const ATTEMPT_MIN: Duration = Duration::from_millis(2);
+/// The first wait after a refusal; it doubles with each.
+const BACKOFF_FIRST: Duration = Duration::from_millis(4);
+/// The longest wait between attempts.
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// How many different nodes must say that too few replicas are up before it is believed: one may be cut off itself.
+const UNAVAILABLE_NODES: usize = 2;
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// It was carried out.
+    Done(Outcome),
+    /// The node was not reached. Nothing happened.
+    NotSent,
+    /// The node, or the way to it, has no room. Nothing happened.
+    Overloaded,
+    /// The node does not serve now. Nothing happened.
+    NotReady,
+    /// The node says that too few replicas are up. Nothing happened.
+    Unavailable { needed: u32, alive: u32 },
+    /// Its end was not seen, or the level was not met: it may have happened.
+    Unsure { acked: u32, needed: u32, why: &'static str },
+    /// Refused, and every node would. Nothing happened.
+    Denied(Failure),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Move {
+    /// Try the candidate of this index, for so long; `retry` says that an earlier attempt may have been carried out.
+    Try { candidate: usize, slice: Duration, retry: bool },
+    /// Wait so long, then ask again.
+    Wait(Duration),
+    /// Over.
+    GiveUp(Ending),
+}
+
+/// Why a pursuit ended without success.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ending {
+    /// Whether an attempt may have been carried out.
+    pub maybe: bool,
+    /// Most acknowledgements that a coordinator told of.
+    pub acked: u32,
+    /// Acknowledgements needed, by the same coordinator; 0 if none told.
+    pub needed: u32,
+    /// What was seen last.
+    pub cause: Cause,
+}
+
+/// What a pursuit saw last.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cause {
+    /// A refusal that every node would give.
+    Denied(Failure),
+    /// No room, until the end.
+    Overloaded,
+    /// Not serving, until the end.
+    NotReady,
+    /// Too few replicas up.
+    Unavailable { needed: u32, alive: u32 },
+    /// No candidate was reached.
+    Unreachable { tried: usize },
+    /// Some candidate was asked, and its answer was not seen in time.
+    Silent(String),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Denied(failure) => write!(f, "an attempt went unanswered, and the next was refused ({failure:?})"),
+            Cause::Overloaded => f.write_str("an attempt went unanswered, and the nodes then had no room"),
+            Cause::NotReady => f.write_str("an attempt went unanswered, and no node served then"),
+            Cause::Unavailable { needed, alive } => {
+                write!(f, "an attempt went unanswered, and then {alive} of {needed} replicas were up")
+            }
+            Cause::Unreachable { .. } => f.write_str("an attempt went unanswered, and no node was reached then"),
+            Cause::Silent(why) => f.write_str(why),
+        }
+    }
+}
+
+/// One operation's way through its candidates.
+#[derive(Debug)]
+pub(crate) struct Pursuit {
+    candidates: usize,
+    at: usize,
+    waits: u32,
+    wait_due: bool,
+    refused: u64,
+    unavailable: usize,
+    ending: Ending,
+    denied: bool,
+}
+
+impl Pursuit {
+    /// Of an operation with so many candidates, the best first.
+    pub fn new(candidates: usize) -> Pursuit {
+        let cause = Cause::Unreachable { tried: candidates };
+        let ending = Ending { maybe: false, acked: 0, needed: 0, cause };
+        Pursuit { candidates, at: 0, waits: 0, wait_due: false, refused: 0, unavailable: 0, ending, denied: false }
+    }
+
+    /// What to do, with so much time left. `jitter` is random, from 0 to 1.
+    pub fn next(&mut self, left: Duration, jitter: f64) -> Move {
+        if self.denied || self.candidates == 0 || left < ATTEMPT_MIN {
+            return Move::GiveUp(self.ending.clone());
+        }
+        if self.wait_due {
+            self.wait_due = false;
+            let doubled = BACKOFF_FIRST.saturating_mul(1 << self.waits.min(16)).min(BACKOFF_MAX);
+            self.waits = self.waits.saturating_add(1);
+            return Move::Wait(doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)).min(left));
+        }
+        let slice =
+            if left <= ATTEMPT_SHARED_MIN { left } else { left.mul_f64(ATTEMPT_SHARE).min(ATTEMPT_MAX) };
+        Move::Try { candidate: self.at % self.candidates, slice, retry: self.ending.maybe }
+    }
+
+    /// Takes in what came of the attempt; the outcome, if it is done.
+    pub fn answered(&mut self, answer: Answer) -> Option<Outcome> {
+        match answer {
+            Answer::Done(outcome) => return Some(outcome),
+            Answer::NotSent => self.move_on(),
+            Answer::Overloaded => {
+                self.refused = self.refused.saturating_add(1);
+                self.ending.cause = Cause::Overloaded;
+                self.move_on();
+                self.wait_due = true;
+            }
+            Answer::NotReady => {
+                self.refused = self.refused.saturating_add(1);
+                self.ending.cause = Cause::NotReady;
+                self.move_on();
+            }
+            Answer::Unavailable { needed, alive } => {
+                self.unavailable += 1;
+                self.ending.cause = Cause::Unavailable { needed, alive };
+                self.denied = self.unavailable >= UNAVAILABLE_NODES.min(self.candidates);
+                self.move_on();
+            }
+            Answer::Unsure { acked, needed, why } => {
+                self.ending.maybe = true;
+                if needed > 0 && acked >= self.ending.acked {
+                    (self.ending.acked, self.ending.needed) = (acked, needed);
+                }
+                self.ending.cause = Cause::Silent(why.to_owned());
+                self.move_on();
+            }
+            Answer::Denied(failure) => {
+                self.ending.cause = Cause::Denied(failure);
+                self.denied = true;
+            }
+        }
+        None
+    }
+
+    /// How many attempts were refused for want of room or readiness.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// To the next candidate; once all were tried, after a wait.
+    fn move_on(&mut self) {
+        self.at += 1;
+        self.wait_due = self.at.is_multiple_of(self.candidates.max(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anser_model::Hlc;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn candidate(step: Move) -> (usize, bool) {
+        match step {
+            Move::Try { candidate, retry, .. } => (candidate, retry),
+            Move::Wait(_) | Move::GiveUp(_) => panic!("{step:?}"),
+        }
+    }
+
+    fn gives_up(step: Move) -> Ending {
+        match step {
+            Move::GiveUp(ending) => ending,
+            Move::Try { .. } | Move::Wait(_) => panic!("{step:?}"),
+        }
+    }
+
+    #[test]
+    fn a_silent_node_leaves_time_for_the_others() {
+        let mut pursuit = Pursuit::new(3);
+        let mut left = Duration::from_secs(2);
+        let mut tried = 0;
+        while let Move::Try { slice, .. } = pursuit.next(left, 0.5) {
+            tried += 1;
+            left -= slice;
+            if pursuit.answered(Answer::Unsure { acked: 0, needed: 0, why: "silent" }).is_some() || tried == 3 {
+                break;
+            }
+        }
+        assert_eq!(tried, 3);
+        assert!(left > Duration::from_millis(300), "{left:?}");
+    }
+
+    #[test]
+    fn unreachable_nodes_leave_the_write_undone() {
+        let mut pursuit = Pursuit::new(2);
+        assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (0, false));
+        pursuit.answered(Answer::NotSent);
+        assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (1, false));
+        pursuit.answered(Answer::NotSent);
+        assert_eq!(pursuit.next(SECOND, 0.0), Move::Wait(BACKOFF_FIRST / 2));
+        assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (0, false));
+        pursuit.answered(Answer::NotSent);
+        let ending = gives_up(pursuit.next(Duration::ZERO, 0.0));
+        assert_eq!((ending.maybe, ending.cause), (false, Cause::Unreachable { tried: 2 }));
+    }
+
+    #[test]
+    fn after_an_unseen_end_every_attempt_is_a_retry_and_every_end_unknown() {
+        let mut pursuit = Pursuit::new(2);
+        pursuit.answered(Answer::Unsure { acked: 1, needed: 2, why: "silent" });
+        assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (1, true));
+        pursuit.answered(Answer::Denied(Failure::TooManySiblings));
+        let ending = gives_up(pursuit.next(SECOND, 0.0));
+        assert!(ending.maybe);
+        assert_eq!((ending.acked, ending.needed), (1, 2));
+    }
+
+    #[test]
+    fn overload_is_waited_out_longer_and_longer_but_boundedly() {
+        let mut pursuit = Pursuit::new(3);
+        let mut last = Duration::ZERO;
+        for _ in 0..20 {
+            pursuit.answered(Answer::Overloaded);
+            match pursuit.next(SECOND * 60, 1.0) {
+                Move::Wait(wait) => {
+                    assert!(wait >= last && wait <= BACKOFF_MAX);
+                    last = wait;
+                }
+                step => panic!("{step:?}"),
+            }
+        }
+        assert_eq!(last, BACKOFF_MAX);
+        assert_eq!(pursuit.refused(), 20);
+        assert_eq!(gives_up(pursuit.next(Duration::ZERO, 0.0)).cause, Cause::Overloaded);
+    }
+
+    #[test]
+    fn two_nodes_must_say_that_too_few_replicas_are_up() {
+        let mut pursuit = Pursuit::new(3);
+        pursuit.answered(Answer::Unavailable { needed: 2, alive: 1 });
+        assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (1, false));
+        pursuit.answered(Answer::Unavailable { needed: 2, alive: 1 });
+        let ending = gives_up(pursuit.next(SECOND, 0.0));
+        assert_eq!((ending.maybe, ending.cause), (false, Cause::Unavailable { needed: 2, alive: 1 }));
+    }
+
+    #[test]
+    fn a_denial_ends_it_at_once() {
+        let mut pursuit = Pursuit::new(3);
+        pursuit.answered(Answer::Denied(Failure::UnknownKeyspace));
+        let ending = gives_up(pursuit.next(SECOND, 0.0));
+        assert_eq!((ending.maybe, ending.cause), (false, Cause::Denied(Failure::UnknownKeyspace)));
+    }
+
+    #[test]
+    fn an_outcome_is_handed_over() {
+        let outcome = Outcome::Failed(Failure::BadClock { node_ms: Hlc::from_ms(1).ms() });
+        assert_eq!(Pursuit::new(1).answered(Answer::Done(outcome.clone())), Some(outcome));
+    }
+
+    #[test]
+    fn without_candidates_there_is_nothing_to_pursue() {
+        assert_eq!(gives_up(Pursuit::new(0).next(SECOND, 0.0)).cause, Cause::Unreachable { tried: 0 });
+    }
+}
