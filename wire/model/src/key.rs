@@ -102,6 +102,13 @@ impl KeyspaceName {
     }
 }
 
+impl Default for KeyspaceName {
+    /// The name of the keyspace that every cluster begins with.
+    fn default() -> KeyspaceName {
+        KeyspaceName(String::from("default"))
+    }
+}
+
 impl TryFrom<String> for KeyspaceName {
     type Error = BadKeyspaceName;
 

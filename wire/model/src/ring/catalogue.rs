@@ -76,3 +76,20 @@ pub struct Keyspace {
     /// What a write without context means.
     pub blind: Blind,
 }
+
+impl Keyspace {
+    /// The keyspace that a cluster begins with.
+    pub fn first() -> Keyspace {
+        Keyspace {
+            id: KeyspaceId(1),
+            name: KeyspaceName::default(),
+            replicas: Replicas::PerDc(3),
+            read: Level::Quorum,
+            write: Level::Quorum,
+            quorum: QuorumKind::Sloppy,
+            conflicts: Conflicts::Siblings,
+            durability: Durability::Fsync,
+            blind: Blind::Supersede,
+        }
+    }
+}

@@ -1,4 +1,9 @@
 //! One record of the ring chain: everything that all nodes must agree on, at one step.
+//!
+//! Keeps: a record at hand follows its own rules (the module `rules`), wherever it came from. Whether it may follow the
+//! record before it is for those who decide records.
+
+mod rules;
 
 use crate::id::{ClusterId, KeyspaceId, Member, NodeId, PartitionId, Step};
 use crate::key::{Key, KeyspaceName};
@@ -10,6 +15,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+/// The version of a record's bytes.
+const FORMAT: u8 = 1;
 
 /// What a record decided. The kinds that move data join with their mechanisms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,24 +107,64 @@ pub struct Founding {
 }
 
 impl Record {
-    /// The first record: its placement computed, the keyspace `default` (id 1, 3 replicas a data centre) in it.
+    /// The first record: its placement computed, the keyspace `default` (id 1, 3 replicas a data centre) in it. All
+    /// founding members vote.
     pub fn genesis(founding: Founding) -> Result<Record, BadRecord> {
-        todo!()
+        let mut roster = founding.roster;
+        roster.sort_by_key(|entry| entry.member);
+        let keyspace = Keyspace::first();
+        let profiles = [keyspace.replicas.clone()];
+        let record = Record {
+            cluster: founding.cluster,
+            cluster_name: founding.cluster_name,
+            step: Step(1),
+            prev: [0; 32],
+            kind: RecordKind::Genesis,
+            voters: roster.iter().map(|entry| entry.member).collect(),
+            forgotten: Vec::new(),
+            partitions: founding.partitions,
+            seed: founding.seed,
+            old: Placement::compute(1, founding.partitions, &profiles, &roster, None)?,
+            new: None,
+            read: Side::Old,
+            intro: Step(1),
+            keyspaces: alloc::vec![keyspace],
+            mac_keys: alloc::vec![founding.mac_key],
+            roster,
+        };
+        record.check()?;
+        Ok(record)
     }
 
     /// Hash of the encoded record: what the next one's `prev` says.
     pub fn hash(&self) -> [u8; 32] {
-        todo!()
+        *blake3::hash(&self.encode()).as_bytes()
     }
 
     /// A format byte, then the record.
     pub fn encode(&self) -> Bytes {
-        todo!()
+        let start = alloc::vec![FORMAT];
+        match postcard::to_extend(self, start) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => unreachable!("a record of plain values was not encoded: {error}"),
+        }
     }
 
     /// Reads a record back and checks its rules. Total, in memory bounded by the input's length.
     pub fn decode(bytes: &[u8]) -> Result<Record, BadRecord> {
-        todo!()
+        match bytes.split_first() {
+            Some((&FORMAT, content)) => {
+                let (record, rest): (Record, _) =
+                    postcard::take_from_bytes(content).map_err(|_| BadRecord::Malformed)?;
+                if !rest.is_empty() {
+                    return Err(BadRecord::Malformed);
+                }
+                record.check()?;
+                Ok(record)
+            }
+            Some((format, _)) => Err(BadRecord::UnknownFormat(*format)),
+            None => Err(BadRecord::Malformed),
+        }
     }
 
     /// The partition of a key.
@@ -149,11 +197,12 @@ impl Record {
 
     /// The replicas of a partition in one placement, as quorums see them, in preference order.
     pub fn sites(&self, placement: &Placement, profile: &Replicas, partition: PartitionId) -> Vec<Site> {
-        todo!()
+        placement.sites(profile, partition)
     }
 
     /// The roster's entry of a node.
     pub fn entry(&self, node: &NodeId) -> Option<&RosterEntry> {
-        self.roster.iter().find(|entry| entry.member.node == *node)
+        let at = self.roster.binary_search_by(|entry| entry.member.node.cmp(node)).ok()?;
+        self.roster.get(at)
     }
 }

@@ -4,12 +4,14 @@
 //! showed and by the write's own dot).
 
 use super::{KeyState, MintError, Minted, SIBLINGS_MAX, Seen, Version, Write};
+use crate::hlc::Hlc;
 use crate::id::{Actor, Dot};
 use alloc::vec;
 use alloc::vec::Vec;
 
 impl KeyState {
-    /// Mints a version for `write` as this copy's `counter`-th write.
+    /// Mints a version for `write` as this copy's `counter`-th write. A write that supersedes what is present becomes a
+    /// sibling instead if it is older than all of a full memory of settled requests: it may be a forgotten retry.
     ///
     /// # Panics
     /// If the dot is known already, or `counter` is 0: its actor is no longer this copy's own, and the version would be
@@ -18,10 +20,12 @@ impl KeyState {
         if self.knows(&write.rid) {
             return Ok(Minted::Known);
         }
-        if self.live.len() >= SIBLINGS_MAX && self.staying(&write.seen) >= SIBLINGS_MAX {
+        let forgotten = write.seen == Seen::Present && self.settled.may_have_forgotten(write.issued);
+        let seen = if forgotten { &Seen::Nothing } else { &write.seen };
+        if self.live.len() >= SIBLINGS_MAX && self.staying(seen) >= SIBLINGS_MAX {
             return Err(MintError::TooManySiblings);
         }
-        self.settle(write);
+        self.settle(seen, write.rid.hash64(), write.issued);
         let dot = Dot { actor, counter };
         assert!(!self.context.contains(&dot), "dot {dot} was minted before: this copy's Life is not its own");
         self.context.insert(&dot);
@@ -48,10 +52,9 @@ impl KeyState {
         }
     }
 
-    /// Settles what the write has seen; never its own request, whatever its token says.
-    fn settle(&mut self, write: &Write) {
-        let own = write.rid.hash64();
-        match &write.seen {
+    /// Settles what a write has seen; never its own request, whatever its token says.
+    fn settle(&mut self, seen: &Seen, own: u64, issued: Hlc) {
+        match seen {
             Seen::Nothing => return,
             Seen::Present => {
                 for (rid, version) in self.live.drain(..) {
@@ -65,7 +68,7 @@ impl KeyState {
                 let settled = &mut self.settled;
                 self.live.retain(|(rid, version)| {
                     let hash = rid.hash64();
-                    let stays = hash == own || !write.seen.settles(hash, version);
+                    let stays = hash == own || !seen.settles(hash, version);
                     if !stays {
                         settled.insert(hash, version.issued);
                     }
@@ -76,7 +79,7 @@ impl KeyState {
                 let unmet: Vec<u64> =
                     rids.iter().copied().filter(|hash| *hash != own && !settled.contains(*hash)).collect();
                 for hash in unmet {
-                    settled.insert(hash, write.issued);
+                    settled.insert(hash, issued);
                 }
                 self.context.merge(context);
             }

@@ -3,9 +3,9 @@
 //! Keeps I-5 for itself: it is a map with the greater clock winning, cut to the [`SETTLED_MAX`] latest entries by
 //! (clock, hash). The latest k of a union don't change if a part of it was cut to its latest k before, so the cut may
 //! stand in every merge and mint, in any order; cutting at mints only would let a copy that never mints grow without
-//! bound. What the cut loses is the memory of an old request: a retry of it that was minted twice may then show as a
-//! duplicate sibling, or not, depending on the order of merges; two copies that merge each other still end equal, and
-//! no version is lost by it.
+//! bound. What the cut loses is the memory of an old request: a late retry of it may be minted again, and then show as a
+//! duplicate sibling, or not, depending on the order of merges; two copies that merge each other still end equal. So
+//! that no version is lost by it, such a write must not supersede what it meets: see [`Settled::may_have_forgotten`].
 
 use crate::hlc::Hlc;
 use alloc::vec::Vec;
@@ -66,6 +66,12 @@ impl Settled {
         let (_, oldest_kept, _) = order.select_nth_unstable(excess);
         let oldest_kept = *oldest_kept;
         self.0.retain(|(hash, issued)| (*issued, *hash) >= oldest_kept);
+    }
+
+    /// Whether a request of this clock may have been settled and forgotten. If it then superseded what is present, that
+    /// and the retry itself, which other copies still know as settled, would be gone both.
+    pub fn may_have_forgotten(&self, issued: Hlc) -> bool {
+        self.0.len() >= SETTLED_MAX && self.0.iter().all(|(_, kept)| issued <= *kept)
     }
 
     fn find(&self, hash: u64) -> Result<usize, usize> {
