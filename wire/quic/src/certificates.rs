@@ -1,0 +1,154 @@
+//! Makes certificates: an authority for a cluster, and leaves for its nodes, clients and operators.
+//!
+//! Deliberately absent: files. Every text in and out is PEM. Keys are Ed25519, made here and never derived.
+
+use crate::identity::{Kind, NAME_BYTES_MAX, dns_name, is_name, uri};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ED25519, SanType,
+};
+use std::time::{Duration, SystemTime};
+
+/// How long an authority is valid, in days.
+pub const AUTHORITY_DAYS: u32 = 3650;
+/// The usual validity of a leaf, in days.
+pub const LEAF_DAYS: u32 = 825;
+/// Longest validity that is asked for, in days.
+pub const DAYS_MAX: u32 = 36_500;
+/// How far a certificate is dated back, in seconds: clocks differ.
+const BACKDATED_S: u64 = 3600;
+const DAY_S: u64 = 86_400;
+
+/// A certificate and its private key, in PEM.
+#[derive(Clone)]
+pub struct PemPair {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key, PKCS#8.
+    pub key: String,
+}
+
+/// Why no certificate was made. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// Not a name.
+    #[error("{0:?} is no name: 1 to {NAME_BYTES_MAX} of the characters a-z, 0-9 and -")]
+    Name(String),
+    /// Not a validity.
+    #[error("a certificate is valid for 1 to {DAYS_MAX} days, not {0}")]
+    Days(u32),
+    /// The authority's certificate or key can't be used.
+    #[error("the authority's {what} can't be used: {why}")]
+    Authority {
+        /// The certificate or the key.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The library failed.
+    #[error("making the certificate failed: {0}")]
+    Making(String),
+}
+
+/// Makes a cluster's authority.
+pub fn create_ca(cluster: &str) -> Result<PemPair, CertificateError> {
+    let mut params = dated(AUTHORITY_DAYS)?;
+    params.distinguished_name.push(DnType::CommonName, format!("{} authority", name(cluster)?));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
+    let certificate = params.self_signed(&key).map_err(making)?;
+    Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Issues a leaf. A node's serves both ends of a connection, a client's and an operator's only the dialling one.
+pub fn issue(
+    ca_certificate: &str,
+    ca_key: &str,
+    cluster: &str,
+    kind: Kind,
+    holder: &str,
+    days: u32,
+) -> Result<PemPair, CertificateError> {
+    let authority = |what| move |error: rcgen::Error| CertificateError::Authority { what, why: error.to_string() };
+    let ca_key = KeyPair::from_pem(ca_key).map_err(authority("key"))?;
+    let issuer = Issuer::from_ca_cert_pem(ca_certificate, ca_key).map_err(authority("certificate"))?;
+    let (cluster, holder) = (name(cluster)?, name(holder)?);
+    let mut params = dated(days)?;
+    params.distinguished_name.push(DnType::CommonName, dns_name(cluster, holder));
+    params.subject_alt_names = vec![
+        SanType::DnsName(dns_name(cluster, holder).try_into().map_err(making)?),
+        SanType::URI(uri(cluster, kind, holder).try_into().map_err(making)?),
+    ];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = match kind {
+        Kind::Node => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Kind::Client | Kind::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
+    };
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
+    let certificate = params.signed_by(&key, &issuer).map_err(making)?;
+    Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn name(text: &str) -> Result<&str, CertificateError> {
+    if is_name(text) { Ok(text) } else { Err(CertificateError::Name(text.to_owned())) }
+}
+
+fn dated(days: u32) -> Result<CertificateParams, CertificateError> {
+    if !(1..=DAYS_MAX).contains(&days) {
+        return Err(CertificateError::Days(days));
+    }
+    let now = SystemTime::now();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.not_before = (now - Duration::from_secs(BACKDATED_S)).into();
+    params.not_after = (now + Duration::from_secs(u64::from(days) * DAY_S)).into();
+    Ok(params)
+}
+
+fn making(error: rcgen::Error) -> CertificateError {
+    CertificateError::Making(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Identity, Passport};
+    use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+    #[test]
+    fn a_leaf_names_its_holder_and_its_key() {
+        let ca = create_ca("prod").unwrap();
+        for kind in Kind::ALL {
+            let leaf = issue(&ca.certificate, &ca.key, "prod", kind, "n1", 10).unwrap();
+            let der = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).unwrap();
+            let passport = Passport::of_certificate(&der).unwrap();
+            let Identity { cluster, kind: read, name, node } = passport.identity.clone();
+            assert_eq!((cluster.as_str(), read, name.as_str()), ("prod", kind, "n1"));
+            let other = issue(&ca.certificate, &ca.key, "prod", kind, "n1", 10).unwrap();
+            let other = CertificateDer::from_pem_slice(other.certificate.as_bytes()).unwrap();
+            assert_ne!(Identity::of_certificate(&other).unwrap().node, node, "another key, another node");
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
+            assert!((now + 9 * 86_400..=now + 10 * 86_400).contains(&passport.expires_at_s));
+        }
+    }
+
+    #[test]
+    fn bad_orders_are_refused() {
+        let ca = create_ca("prod").unwrap();
+        let order = |cluster, name, days| {
+            issue(&ca.certificate, &ca.key, cluster, Kind::Node, name, days).err().unwrap().to_string()
+        };
+        assert!(order("prod", "", 1).contains("no name"));
+        assert!(order("Prod", "a", 1).contains("no name"));
+        assert!(order("prod", "a.b", 1).contains("no name"));
+        assert!(order("prod", "a", 0).contains("days"));
+        assert!(create_ca("a/b").is_err());
+        let broken = issue(&ca.certificate, "nonsense", "prod", Kind::Node, "a", 1).err().unwrap();
+        assert!(broken.to_string().contains("authority's key"), "{broken}");
+        let broken = issue("nonsense", &ca.key, "prod", Kind::Node, "a", 1).err().unwrap();
+        assert!(broken.to_string().contains("authority's certificate"), "{broken}");
+    }
+}
