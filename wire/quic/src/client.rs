@@ -13,14 +13,17 @@ use std::time::Duration;
 pub const OUTSTANDING_MAX: usize = 8192;
 
 /// Why a call brought no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// Nothing of it left this process: it was certainly not carried out.
-    #[error("not sent: {0}")]
-    NotSent(&'static str),
+    #[error("not sent: the connection is closed")]
+    NotSent,
+    /// Too many calls are outstanding. Nothing of it left this process.
+    #[error("not sent: too many calls are outstanding")]
+    Busy,
     /// The connection was lost after (some of) it was sent: it may have been carried out.
-    #[error("the connection was lost: {0}")]
-    Lost(String),
+    #[error("the connection was lost")]
+    Lost,
     /// No answer in time: it may have been carried out.
     #[error("no answer in time")]
     TimedOut,
@@ -45,11 +48,10 @@ impl ClientEndpoint {
         todo!()
     }
 
-    /// Connects: certificates and hellos were judged on both sides when this returns. `expected` names the node, if known.
+    /// Connects: certificates and hellos were judged on both sides when this returns.
     pub async fn connect(
         &self,
         address: SocketAddr,
-        expected: Option<NodeId>,
         timeout: Duration,
     ) -> Result<ClientConnection, ConnectError> {
         todo!()

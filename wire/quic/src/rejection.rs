@@ -144,6 +144,23 @@ impl ConnectError {
         }
     }
 
+    /// Whether one side's certificate is the trouble: dialling again will not help.
+    pub fn is_not_allowed(&self) -> bool {
+        self.rejection().is_some_and(|why| match why {
+            Rejection::OtherAuthority
+            | Rejection::NoCertificate
+            | Rejection::Expired
+            | Rejection::BadCertificate
+            | Rejection::OtherCluster
+            | Rejection::NotANode
+            | Rejection::OtherNode => true,
+            Rejection::Oneself
+            | Rejection::OtherProtocol
+            | Rejection::BadHello
+            | Rejection::TooManySessions => false,
+        })
+    }
+
     /// What a lost or failed connection means to its dialler.
     pub(crate) fn of_connection(address: SocketAddr, error: &ConnectionError) -> ConnectError {
         let closed = || ConnectError::Closed { address, why: error.to_string() };
