@@ -131,6 +131,12 @@ impl Handle {
         self.push(0, Delivery::Nudge);
     }
 
+    /// Requests inside, and their bytes.
+    #[cfg(test)]
+    pub(crate) fn requests_inside(&self) -> (usize, usize) {
+        self.inner.shared.door.requests()
+    }
+
     /// Whether anything delivered is taken in.
     fn is_open(&self) -> bool {
         !self.inner.shared.stopped.load(Relaxed) && self.inner.addr.connected()

@@ -148,14 +148,14 @@ mod tests {
     fn kinds_are_named_as_their_messages() {
         let refused = Body::Refused(Refusal::Busy);
         let events = [
-            (Event::Message(crate::tests::reply_of(refused.clone())), refused.name()),
+            (Event::Message(crate::tests::message(1, refused.clone())), refused.name()),
             (Event::Own(Feedback::DiskFailed), "feedback"),
             (Event::Fact(Fact::ShardChanged { shard: 0, serving: true }), "fact"),
         ];
         for (event, name) in events {
             assert_eq!(KINDS[kind(&event)], name);
         }
-        let request = crate::tests::request(1, "x");
+        let request = crate::tests::ask(1, "x");
         let name = request.body.name();
         assert_eq!(KINDS[kind(&Event::Message(request))], name);
         assert_eq!(KINDS[TIMEOUT], "timeout");
