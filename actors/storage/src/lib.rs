@@ -12,6 +12,7 @@ mod cursor;
 mod engine;
 mod memtable;
 pub mod record;
+pub mod store;
 mod store_key;
 pub mod table;
 

@@ -1,0 +1,174 @@
+//! The commit log: groups of records of all shards, in segments. A group is what became durable by one sync; it is
+//! replayed whole or not at all.
+//!
+//! A segment is a tree from sequence (8 bytes, big endian) to piece; an empty value is a key laid out and not yet written.
+//! Piece: version (1 byte), flags (1 byte: 1 = the group's last), sequence of the group's first piece (8 bytes), content,
+//! CRC-32C over segment, sequence, and all before. A group's content is entries: shard, log position, length (LEB128 each),
+//! record.
+
+#[cfg(test)]
+mod tests;
+
+use super::trees::{StoreError, TreeName, Trees};
+use crate::cursor::{Cursor, put_counted, put_varint};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+use anser_machine::Lsn;
+use bytes::Bytes;
+use core::ops::ControlFlow;
+
+/// Most bytes of a group's content in one piece.
+const PIECE_BYTES: usize = 60 * 1024;
+/// Keys that are laid out in a new segment.
+pub const SEGMENT_KEYS: u64 = 4096;
+/// Bytes of pieces from which a segment takes no new group.
+pub const SEGMENT_BYTES: u64 = 32 << 20;
+const VERSION: u8 = 1;
+const LAST: u8 = 1;
+
+/// One record in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Whose log.
+    pub shard: u32,
+    /// Its position there.
+    pub lsn: Lsn,
+    /// The record.
+    pub bytes: Bytes,
+}
+
+/// Appends a record to a group's content.
+pub fn put_entry(content: &mut Vec<u8>, shard: u32, lsn: Lsn, record: &[u8]) {
+    put_varint(content, u64::from(shard));
+    put_varint(content, lsn.0);
+    put_counted(content, record);
+}
+
+/// Cuts a group's content into pieces; the first has the sequence `first`.
+pub fn pieces(segment: u64, first: u64, content: &[u8]) -> Vec<Vec<u8>> {
+    let last = content.len().div_ceil(PIECE_BYTES).saturating_sub(1);
+    let cut = content.chunks(PIECE_BYTES).enumerate();
+    cut.zip(first..)
+        .map(|((index, part), sequence)| {
+            let mut out = Vec::with_capacity(part.len() + 14);
+            out.push(VERSION);
+            out.push(if index == last { LAST } else { 0 });
+            out.extend_from_slice(&first.to_le_bytes());
+            out.extend_from_slice(part);
+            let checksum = checksum(segment, sequence, &out);
+            out.extend_from_slice(&checksum.to_le_bytes());
+            out
+        })
+        .collect()
+}
+
+fn checksum(segment: u64, sequence: u64, body: &[u8]) -> u32 {
+    let place = crc32c::crc32c_append(crc32c::crc32c(&segment.to_le_bytes()), &sequence.to_le_bytes());
+    crc32c::crc32c_append(place, body)
+}
+
+/// Lays out the keys of a segment, so that filling them later moves nothing.
+pub fn lay_out(trees: &impl Trees, segment: u64) -> Result<(), StoreError> {
+    (0..SEGMENT_KEYS).try_for_each(|sequence| trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), &[]))
+}
+
+/// What a replay saw of a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// The last position of each shard in it.
+    pub last: BTreeMap<u32, Lsn>,
+    /// Bytes of its pieces.
+    pub bytes: u64,
+    /// Whether it ended in an unfinished group, which was left out: it was never acknowledged.
+    pub torn: bool,
+}
+
+/// Reads a segment's whole groups, in order.
+pub fn replay(
+    trees: &impl Trees,
+    segment: u64,
+    visit: &mut dyn FnMut(Entry),
+) -> Result<Replayed, StoreError> {
+    let mut reader = SegmentReader { segment, ..SegmentReader::default() };
+    let mut result = Ok(());
+    trees.walk(TreeName::Log(segment), &mut |key, value| {
+        result = reader.piece(key, value, visit);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result?;
+    Ok(Replayed { torn: !reader.group.is_empty(), ..reader.replayed })
+}
+
+/// Puts pieces together to groups, and checks that none is missing between two.
+#[derive(Default)]
+struct SegmentReader {
+    segment: u64,
+    next: u64,
+    /// Where the present group began.
+    first: u64,
+    group: Vec<u8>,
+    /// Whether a key was met that is not written yet.
+    ended: bool,
+    replayed: Replayed,
+}
+
+impl SegmentReader {
+    fn piece(&mut self, key: &[u8], value: &[u8], visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        if key != self.next.to_be_bytes() {
+            return Err(self.damaged("a key is missing"));
+        }
+        let sequence = self.next;
+        self.next += 1;
+        if value.is_empty() {
+            self.ended = true;
+            return Ok(());
+        }
+        if self.ended {
+            return Err(self.damaged("a group is missing"));
+        }
+        let (body, expected) =
+            value.split_last_chunk().ok_or_else(|| self.damaged("a piece is too short"))?;
+        if checksum(self.segment, sequence, body) != u32::from_le_bytes(*expected) {
+            return Err(self.damaged("a checksum is wrong"));
+        }
+        let mut cursor = Cursor(body);
+        if cursor.byte() != Some(VERSION) {
+            return Err(self.damaged("an unknown format version"));
+        }
+        let (Some(flags), Some(first)) = (cursor.byte(), cursor.u64()) else {
+            return Err(self.damaged("a piece is too short"));
+        };
+        if self.group.is_empty() {
+            self.first = sequence;
+        }
+        if first != self.first {
+            return Err(self.damaged("an unfinished group within"));
+        }
+        self.replayed.bytes += u64::try_from(value.len()).unwrap_or(u64::MAX);
+        self.group.extend_from_slice(cursor.0);
+        if flags & LAST == 0 {
+            return Ok(());
+        }
+        let group = Bytes::from(core::mem::take(&mut self.group));
+        self.entries(&group, visit).ok_or_else(|| self.damaged("a group is malformed"))
+    }
+
+    fn entries(&mut self, group: &Bytes, visit: &mut dyn FnMut(Entry)) -> Option<()> {
+        let mut cursor = Cursor(group);
+        while !cursor.0.is_empty() {
+            let shard = u32::try_from(cursor.varint()?).ok()?;
+            let lsn = Lsn(cursor.varint()?);
+            let bytes = group.slice_ref(cursor.counted()?);
+            let last = self.replayed.last.entry(shard).or_default();
+            *last = lsn.max(*last);
+            visit(Entry { shard, lsn, bytes });
+        }
+        Some(())
+    }
+
+    fn damaged(&self, what: &str) -> StoreError {
+        let place = self.next.saturating_sub(1);
+        StoreError::Damaged(format!("segment {} of the log, piece {place}: {what}", self.segment))
+    }
+}

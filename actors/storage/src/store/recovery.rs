@@ -1,0 +1,159 @@
+//! Reading a store back, and installing tables in it.
+
+use super::cell;
+use super::log;
+use super::manifest::{Manifest, TableEntry};
+use super::segments::{Segment, Segments};
+use super::trees::{StoreError, TreeName, Trees};
+use crate::table::{self, Finished, Table, chunk};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+use anser_machine::{LogRecord, Lsn, TableId};
+use bytes::Bytes;
+
+/// A store read back.
+#[derive(Debug)]
+pub struct Opened {
+    /// What counts.
+    pub manifest: Manifest,
+    /// Its segments, all sealed.
+    pub segments: Segments,
+    /// Segments that ended in an unfinished group.
+    pub torn: Vec<u64>,
+}
+
+/// Makes an empty store; durable with the next sync.
+pub fn create(trees: &impl Trees) -> Result<(), StoreError> {
+    Manifest::CELL.write(trees, &Manifest::default().encode())?.sweep(trees)
+}
+
+/// Reads a store back, verifying the manifest, the whole log and each table's metadata; drops what doesn't count.
+pub fn open(trees: &impl Trees) -> Result<Opened, StoreError> {
+    let stored = Manifest::CELL.read(trees)?;
+    let stored = stored.ok_or_else(|| StoreError::Damaged("the manifest is missing".into()))?;
+    let manifest = Manifest::decode(&stored).map_err(|error| StoreError::Damaged(format!("{error}")))?;
+    let names = trees.names()?;
+    for name in names.iter().filter(|name| !manifest.lists(**name)) {
+        trees.drop_tree(*name)?;
+    }
+    cell::sweep_tree(trees, TreeName::Manifest)?;
+    cell::sweep_tree(trees, TreeName::Slots)?;
+    let mut opened = Opened { manifest, segments: Segments::default(), torn: Vec::new() };
+    for segment in opened.manifest.segments.iter().copied() {
+        if !names.contains(&TreeName::Log(segment)) {
+            return Err(StoreError::Damaged(format!("segment {segment} of the log is missing")));
+        }
+        let log::Replayed { last, bytes, torn } = log::replay(trees, segment, &mut |_| ())?;
+        *opened.segments.entry(segment) = Segment { last, bytes, sealed: true };
+        if torn {
+            opened.torn.push(segment);
+        }
+    }
+    for entry in &opened.manifest.tables {
+        let meta = meta_of(trees, entry)?;
+        Table::open(TableId(entry.id), meta).map_err(|error| damaged(entry.id, &error))?;
+    }
+    Ok(opened)
+}
+
+/// A shard's tables with their metadata, the newest first.
+pub fn tables_of(
+    trees: &impl Trees,
+    manifest: &Manifest,
+    shard: u32,
+) -> Result<Vec<(TableId, Bytes)>, StoreError> {
+    manifest.tables_of(shard).map(|entry| Ok((TableId(entry.id), meta_of(trees, entry)?))).collect()
+}
+
+/// A shard's log records that no table holds, in order, and the position of the next one. They fit in memory, since
+/// they were in a memtable.
+pub fn log_of(
+    trees: &impl Trees,
+    manifest: &Manifest,
+    shard: u32,
+) -> Result<(Vec<LogRecord>, Lsn), StoreError> {
+    let flushed = manifest.flushed(shard);
+    // By position, and each once: a segment's rest may have been written again at the log's end.
+    let mut records: BTreeMap<Lsn, Bytes> = BTreeMap::new();
+    for segment in &manifest.segments {
+        log::replay(trees, *segment, &mut |entry| {
+            if entry.shard == shard && entry.lsn > flushed {
+                records.insert(entry.lsn, Bytes::copy_from_slice(&entry.bytes));
+            }
+        })?;
+    }
+    let last = records.last_key_value().map_or(flushed, |(lsn, _)| *lsn);
+    let records = records.into_iter().map(|(lsn, bytes)| LogRecord { lsn, bytes }).collect();
+    Ok((records, Lsn(last.0 + 1)))
+}
+
+/// What a segment holds that no table does.
+pub fn rest_of(trees: &impl Trees, manifest: &Manifest, segment: u64) -> Result<Vec<log::Entry>, StoreError> {
+    let mut rest = Vec::new();
+    log::replay(trees, segment, &mut |entry| {
+        if entry.lsn > manifest.flushed(entry.shard) {
+            rest.push(log::Entry { bytes: Bytes::copy_from_slice(&entry.bytes), ..entry });
+        }
+    })?;
+    Ok(rest)
+}
+
+/// Stores a table's chunks: first all keys, empty, then their values, so that the tree splits while it is small. It
+/// counts once it is synced, and then listed.
+pub fn store_table(
+    trees: &impl Trees,
+    id: TableId,
+    shard: u32,
+    table: &Finished,
+) -> Result<TableEntry, StoreError> {
+    let tree = TreeName::Table(id);
+    let numbered = || (0_u32..).zip(&table.chunks);
+    numbered().try_for_each(|(number, _)| trees.put(tree, &number.to_be_bytes(), &[]))?;
+    numbered().try_for_each(|(number, chunk)| trees.put(tree, &number.to_be_bytes(), chunk))?;
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Ok(TableEntry {
+        id: id.0,
+        shard,
+        meta_at: table.meta_at,
+        chunks: u32::try_from(table.chunks.len()).unwrap_or(u32::MAX),
+        bytes: table.chunks.iter().map(|chunk| count(chunk.len())).sum(),
+    })
+}
+
+/// A block of a table, verified and decompressed.
+pub fn read_block(trees: &impl Trees, table: TableId, block: u32) -> Result<Bytes, StoreError> {
+    let packed = read_chunks(trees, table, block)?;
+    table::block::unpack(&packed).map_err(|error| damaged(table.0, &error))
+}
+
+fn meta_of(trees: &impl Trees, entry: &TableEntry) -> Result<Bytes, StoreError> {
+    read_chunks(trees, TableId(entry.id), entry.meta_at)
+}
+
+fn read_chunks(trees: &impl Trees, table: TableId, first: u32) -> Result<Bytes, StoreError> {
+    let tree = TreeName::Table(table);
+    let (bytes, _) =
+        chunk::join(table, first, |number| trees.get(tree, &number.to_be_bytes()).map_err(ReadError::Store))
+            .map_err(|error| match error {
+                ReadError::Store(error) => error,
+                ReadError::Chunk(error) => damaged(table.0, &error),
+            })?;
+    Ok(bytes)
+}
+
+/// Why chunks can't be read.
+enum ReadError {
+    Store(StoreError),
+    Chunk(chunk::BadChunk),
+}
+
+impl From<chunk::BadChunk> for ReadError {
+    fn from(error: chunk::BadChunk) -> ReadError {
+        ReadError::Chunk(error)
+    }
+}
+
+fn damaged(table: u64, error: &dyn core::fmt::Display) -> StoreError {
+    StoreError::Damaged(format!("table {table}: {error}"))
+}
