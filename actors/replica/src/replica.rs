@@ -1,0 +1,392 @@
+//! The machine: one shard's copies, from events to effects.
+//!
+//! Keeps "durable before said": an acknowledgement, and what a read shows, leaves once the log is synced through it. A
+//! copy whose disk failed, or a block or record of which can't be trusted, stops the whole shard: it must be wiped and
+//! refilled, never merged from. So does one that meets its own Life elsewhere. Deliberately absent: wiping and refilling,
+//! transfer, boxes, forgetting, and any quorum.
+
+use crate::admit::{Fences, admit};
+use crate::config::ReplicaConfig;
+use crate::fetches::Fetches;
+use crate::holdings::Holdings;
+use crate::operation::{Asker, Operation, Task};
+use crate::pending::{Budget, Pending, Waiter};
+use alloc::sync::Arc;
+use anser_machine::{
+    Count, DiskRequest, Event, Fact, Feedback, LogRecord, Lsn, Machine, Now, Outbox, Ticket,
+};
+use anser_model::ring::Record;
+use anser_model::{KeyState, Step};
+use anser_proto::replicate::ReplicaReply;
+use anser_proto::{Body, Envelope, Refusal, Tick};
+use anser_storage::{Engine, Lookup, Search, StoreKey, record};
+use bytes::Bytes;
+
+/// How far the machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing was asked for yet.
+    New,
+    /// The tables are being read back.
+    ReadingTables,
+    /// The log is being read back.
+    ReadingLog,
+    /// The copies answer, given a ring.
+    Serving,
+    /// They don't any more, for this reason, until the machine is rebuilt.
+    Stopped(Refusal),
+}
+
+/// One shard's copies: those of all partitions p with `p % shards == shard`.
+pub struct Replica {
+    pub(crate) config: ReplicaConfig,
+    pub(crate) phase: Phase,
+    /// What the node was last told of this shard.
+    published: Option<bool>,
+    pub(crate) holdings: Option<Holdings>,
+    pub(crate) fences: Fences,
+    pub(crate) engine: Engine,
+    /// The position of the next append.
+    pub(crate) next: Lsn,
+    /// The last synced position; none is before every other.
+    pub(crate) durable: Option<Lsn>,
+    /// The last counter of this Life. One for all keys of the shard: a context claims dots of its own key only.
+    pub(crate) counter: u64,
+    pub(crate) pending: Pending,
+    pub(crate) budget: Budget,
+    pub(crate) fetches: Fetches,
+    /// The state of a key never seen, encoded.
+    pub(crate) empty: Bytes,
+    counted_memtable_bytes: usize,
+    counted_tables: Option<usize>,
+}
+
+/// A key's state at this copy.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// Encoded; none for a key never seen.
+    pub state: Option<Bytes>,
+    /// The log position that made it so; none if it is durable without (in a table, or never seen).
+    pub lsn: Option<Lsn>,
+}
+
+/// How a look-up stands.
+enum Progress {
+    Loaded(Loaded),
+    Needs(Search),
+    Damaged,
+}
+
+fn loaded(lookup: Lookup) -> Progress {
+    let (state, lsn) = match lookup {
+        Lookup::Memory { state, lsn } => (Some(state), Some(lsn)),
+        Lookup::Table { state } => (Some(state), None),
+        Lookup::Absent => (None, None),
+        Lookup::Fetch(search) => return Progress::Needs(search),
+        Lookup::Damaged { .. } => return Progress::Damaged,
+    };
+    Progress::Loaded(Loaded { state, lsn })
+}
+
+impl Replica {
+    /// A shard's copies, before anything was read back.
+    pub fn new(config: ReplicaConfig) -> Replica {
+        let limits = config.limits;
+        Replica {
+            phase: Phase::New,
+            published: None,
+            holdings: None,
+            fences: Fences::default(),
+            engine: Engine::new(limits.engine),
+            next: Lsn(0),
+            durable: None,
+            counter: 0,
+            pending: Pending::default(),
+            budget: Budget::new(limits.pending_max, limits.pending_bytes_max),
+            fetches: Fetches::new(config.life),
+            empty: KeyState::default().encode(),
+            counted_memtable_bytes: 0,
+            counted_tables: None,
+            config,
+        }
+    }
+
+    /// The step of this copy; 0 before there is a ring.
+    pub(crate) fn step(&self) -> Step {
+        self.holdings.as_ref().map_or(Step(0), Holdings::step)
+    }
+
+    fn on_request(&mut self, now: Now, envelope: Envelope, out: &mut Outbox) {
+        // Replies and everything else are not for copies, which ask nobody.
+        let Body::Replicate(request) = envelope.body else { return };
+        let Envelope { from, to, op, step, deadline, .. } = envelope;
+        let operation = Operation::new(Asker { from, to, op, step, deadline }, request);
+        if let Some(operation) = self.admitted(now, operation, out) {
+            self.begin(now, operation, out);
+        }
+    }
+
+    /// The operation, if it may be handled now. Asked again after each wait: the ring may have moved on.
+    fn admitted(&self, now: Now, operation: Operation, out: &mut Outbox) -> Option<Operation> {
+        let asker = operation.asker;
+        if asker.is_gone(now) {
+            return None;
+        }
+        let refusal = match (self.phase, &self.holdings) {
+            (Phase::Stopped(refusal), _) => Err(refusal),
+            (Phase::Serving, Some(holdings)) => {
+                admit(&operation, &self.config.member.node, holdings, &self.fences)
+            }
+            (Phase::New | Phase::ReadingTables | Phase::ReadingLog | Phase::Serving, _) => {
+                Err(Refusal::NotServing)
+            }
+        };
+        match refusal {
+            Ok(()) => Some(operation),
+            Err(refusal) => {
+                asker.refuse(refusal, self.step(), out);
+                None
+            }
+        }
+    }
+
+    /// Looks the key up; carries the operation out, or lets it wait for a block.
+    fn begin(&mut self, now: Now, operation: Operation, out: &mut Outbox) {
+        let place = &operation.place;
+        let key = StoreKey::new(place.partition, place.keyspace, &operation.key);
+        if self.fetches.is_waiting(&key) {
+            self.queue(key, operation, out);
+            return;
+        }
+        match loaded(self.engine.lookup(&key, out)) {
+            Progress::Loaded(loaded) => {
+                self.carry_out(now, &operation, &key, loaded, out);
+            }
+            Progress::Needs(search) => {
+                if self.queue(key, operation, out) {
+                    self.fetches.fetch(search, out);
+                }
+            }
+            Progress::Damaged => self.stop_as_damaged(&operation.asker, out),
+        }
+    }
+
+    /// Lets an operation wait for its key's fetch, if there is room.
+    fn queue(&mut self, key: StoreKey, operation: Operation, out: &mut Outbox) -> bool {
+        let room = self.budget.has_room(operation.payload_bytes());
+        if room {
+            self.fetches.queue(key, operation, &mut self.budget);
+        } else {
+            operation.asker.refuse(Refusal::Busy, self.step(), out);
+        }
+        room
+    }
+
+    /// Carries an operation out on the key's state. Returns the state that it leaves.
+    fn carry_out(
+        &mut self,
+        now: Now,
+        operation: &Operation,
+        key: &StoreKey,
+        loaded: Loaded,
+        out: &mut Outbox,
+    ) -> Loaded {
+        match &operation.task {
+            Task::Mint(write) => self.mint(now, operation, write, key, loaded, out),
+            Task::Store(sent) => self.store(&operation.asker, sent.clone(), key, loaded, out),
+            Task::Read(want) => self.read(operation, *want, loaded, out),
+        }
+    }
+
+    /// A block came: the look-up goes on, and when it is done, all that waited for it.
+    fn on_fetched(&mut self, now: Now, ticket: Ticket, block: Bytes, out: &mut Outbox) {
+        let Some(search) = self.fetches.answered(ticket) else { return };
+        let key = search.key().clone();
+        let mut loaded = match loaded(self.engine.resume(search, block, out)) {
+            Progress::Loaded(loaded) => loaded,
+            Progress::Needs(search) => {
+                self.fetches.fetch(search, out);
+                return;
+            }
+            Progress::Damaged => {
+                self.stop(Refusal::DiskFailed, out);
+                return;
+            }
+        };
+        for operation in self.fetches.finish(&key, &mut self.budget) {
+            if let Some(operation) = self.admitted(now, operation, out) {
+                loaded = self.carry_out(now, &operation, &key, loaded, out);
+            }
+        }
+    }
+
+    /// Whether there is room for one more write.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.engine.is_full() && self.budget.has_room(0)
+    }
+
+    /// A key's state, decoded. If it can't be, the copy is damaged, and the asker is told.
+    pub(crate) fn decoded(&mut self, loaded: &Loaded, asker: &Asker, out: &mut Outbox) -> Option<KeyState> {
+        let Some(bytes) = &loaded.state else { return Some(KeyState::default()) };
+        let state = KeyState::decode(bytes).ok();
+        if state.is_none() {
+            self.stop_as_damaged(asker, out);
+        }
+        state
+    }
+
+    /// Appends a key's new state to the log and puts it into the memtable.
+    pub(crate) fn append(&mut self, key: &StoreKey, state: &[u8], out: &mut Outbox) -> Loaded {
+        let lsn = self.next;
+        self.next = Lsn(lsn.0.saturating_add(1));
+        let record::Encoded { bytes, state } = record::encode(key, state);
+        out.disk(DiskRequest::Append(LogRecord { lsn, bytes }));
+        self.engine.insert(key, state.clone(), lsn);
+        self.flush_if_due(out);
+        Loaded { state: Some(state), lsn: Some(lsn) }
+    }
+
+    /// Answers once the log is synced through `lsn`; at once if it is, or there is nothing to sync.
+    pub(crate) fn reply_when_durable(
+        &mut self,
+        asker: &Asker,
+        reply: ReplicaReply,
+        lsn: Option<Lsn>,
+        out: &mut Outbox,
+    ) {
+        match lsn {
+            Some(lsn) if Some(lsn) > self.durable => {
+                self.pending.hold(lsn, Waiter { asker: *asker, reply }, &mut self.budget);
+            }
+            Some(_) | None => asker.reply(reply, out),
+        }
+    }
+
+    /// Has the memtable written when it is large enough.
+    pub(crate) fn flush_if_due(&mut self, out: &mut Outbox) {
+        if let Some((frozen, through)) = self.engine.freeze() {
+            out.disk(DiskRequest::Flush { frozen, through });
+        }
+    }
+
+    fn on_durable(&mut self, now: Now, through: Lsn, out: &mut Outbox) {
+        if self.phase != Phase::Serving {
+            return; // A predecessor's: recovery says what is durable.
+        }
+        self.durable = self.durable.max(Some(through));
+        while let Some(waiter) = self.pending.release(through, &mut self.budget) {
+            if !waiter.asker.is_gone(now) {
+                waiter.asker.reply(waiter.reply, out);
+            }
+        }
+        self.count_levels(out);
+    }
+
+    /// Counts what has changed since it was last counted.
+    pub(crate) fn count_levels(&mut self, out: &mut Outbox) {
+        let shard = self.config.shard;
+        let bytes = self.engine.memtable_bytes();
+        if bytes != self.counted_memtable_bytes {
+            self.counted_memtable_bytes = bytes;
+            out.count(Count::MemtableBytes { shard, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) });
+        }
+        let tables = self.engine.table_count();
+        if self.counted_tables != Some(tables) {
+            self.counted_tables = Some(tables);
+            out.count(Count::Tables { shard, tables: u64::try_from(tables).unwrap_or(u64::MAX) });
+        }
+    }
+
+    /// Stops for good: nothing more is acknowledged, and all that waits is refused.
+    pub(crate) fn stop(&mut self, refusal: Refusal, out: &mut Outbox) {
+        if let Phase::Stopped(_) = self.phase {
+            return;
+        }
+        self.phase = Phase::Stopped(refusal);
+        // Held answers are of things done: whoever is refused here must not hear that nothing happened.
+        let held = if refusal == Refusal::DiskFailed { refusal } else { Refusal::Crashed };
+        let step = self.step();
+        while let Some(waiter) = self.pending.release(Lsn(u64::MAX), &mut self.budget) {
+            waiter.asker.refuse(held, step, out);
+        }
+        for operation in self.fetches.abandon(&mut self.budget) {
+            operation.asker.refuse(refusal, step, out);
+        }
+        self.publish_serving(out);
+    }
+
+    /// Stops because what the copy holds can't be read, as the asker is told.
+    pub(crate) fn stop_as_damaged(&mut self, asker: &Asker, out: &mut Outbox) {
+        self.stop(Refusal::DiskFailed, out);
+        asker.refuse(Refusal::DiskFailed, self.step(), out);
+    }
+
+    /// Stops because the copy's Life runs elsewhere too: another process mints under its name, so that what either writes
+    /// may hide what the other wrote.
+    pub(crate) fn stop_as_clone(&mut self, asker: &Asker, out: &mut Outbox) {
+        self.stop(Refusal::NotServing, out);
+        asker.refuse(Refusal::NotServing, self.step(), out);
+    }
+
+    /// Tells the node whether the shard answers, when that has changed.
+    pub(crate) fn publish_serving(&mut self, out: &mut Outbox) {
+        let serving = self.phase == Phase::Serving && self.holdings.is_some();
+        if self.published != Some(serving) {
+            self.published = Some(serving);
+            out.publish(Fact::ShardChanged { shard: self.config.shard, serving });
+        }
+    }
+
+    fn on_ring(&mut self, record: Arc<Record>, out: &mut Outbox) {
+        // Steps only grow.
+        if record.step > self.step() {
+            let ReplicaConfig { member, shard, shards, .. } = self.config;
+            self.holdings = Some(Holdings::new(record, member, shard, shards));
+            if self.published.is_some() {
+                self.publish_serving(out);
+            }
+        }
+    }
+
+    fn on_feedback(&mut self, now: Now, feedback: Feedback, out: &mut Outbox) {
+        match feedback {
+            Feedback::Durable { through } => self.on_durable(now, through, out),
+            Feedback::Fetched { ticket, block } => self.on_fetched(now, ticket, block, out),
+            Feedback::FetchFailed { ticket } => {
+                if self.fetches.answered(ticket).is_some() {
+                    self.stop(Refusal::DiskFailed, out);
+                }
+            }
+            Feedback::RecoveredTables { tables } => self.on_recovered_tables(tables, out),
+            Feedback::RecoveredLog { records, next } => self.on_recovered_log(records, next, out),
+            Feedback::Flushed { table, meta, through } => self.on_flushed(table, meta, through, out),
+            Feedback::DiskFailed => self.stop(Refusal::DiskFailed, out),
+            // This machine has no slots.
+            Feedback::Saved { .. } | Feedback::Loaded { .. } => {}
+        }
+    }
+}
+
+impl Machine for Replica {
+    fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
+        match event {
+            Event::Message(envelope) => self.on_request(now, envelope, out),
+            Event::Own(feedback) => self.on_feedback(now, feedback, out),
+            Event::Fact(Fact::RingAdopted(record)) => self.on_ring(record, out),
+            // Copies ask nobody, so it is nothing to them who is up.
+            Event::Fact(Fact::PeersChanged(_) | Fact::PeerSeen { .. } | Fact::ShardChanged { .. }) => {}
+        }
+    }
+
+    fn next_timeout(&self) -> Option<(Tick, &'static str)> {
+        (self.phase == Phase::New).then_some((Tick(0), "recover"))
+    }
+
+    fn handle_timeout(&mut self, _now: Now, out: &mut Outbox) {
+        if self.phase == Phase::New {
+            self.phase = Phase::ReadingTables;
+            self.publish_serving(out);
+            out.disk(DiskRequest::Recover);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Storing: what another copy's state makes of this copy's.
+
+use crate::operation::Asker;
+use crate::replica::{Loaded, Replica};
+use anser_machine::{Count, Outbox};
+use anser_model::state::BadState;
+use anser_model::{Actor, KeyState};
+use anser_proto::Refusal;
+use anser_proto::replicate::ReplicaReply;
+use anser_storage::StoreKey;
+use bytes::Bytes;
+
+/// What became of a state that another copy sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// The state to be appended, encoded.
+    Changed(Bytes),
+    /// This copy knew it all.
+    Unchanged,
+    /// It knows a dot of this copy that it never minted: its Life runs elsewhere too. Nothing was done.
+    Clone,
+}
+
+/// Whose bytes could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Those of the copy itself: it is damaged.
+    Present(BadState),
+    /// Those that were sent.
+    Sent(BadState),
+}
+
+/// Merges `sent` into `present`. `counter` is the last one that `actor`, this copy, has used. The second value counts
+/// requests that came with two bodies.
+pub(crate) fn store(
+    present: Option<&Bytes>,
+    sent: Bytes,
+    actor: Actor,
+    counter: u64,
+) -> Result<(Stored, usize), Unreadable> {
+    // A state has one encoding.
+    if present == Some(&sent) {
+        return Ok((Stored::Unchanged, 0));
+    }
+    let other = KeyState::decode(&sent).map_err(Unreadable::Sent)?;
+    if other.context().get(&actor) > counter {
+        return Ok((Stored::Clone, 0));
+    }
+    let Some(present) = present else {
+        let stored = if other == KeyState::default() { Stored::Unchanged } else { Stored::Changed(sent) };
+        return Ok((stored, 0));
+    };
+    let mut state = KeyState::decode(present).map_err(Unreadable::Present)?;
+    let merged = state.merge(&other);
+    let stored = match merged.changed {
+        false => Stored::Unchanged,
+        // Nearly always: the sender had seen all that is here.
+        true if state == other => Stored::Changed(sent),
+        true => Stored::Changed(state.encode()),
+    };
+    Ok((stored, merged.clashes))
+}
+
+impl Replica {
+    /// Merges a state that another copy sent. Answers `Durable` once all that it says is.
+    pub(crate) fn store(
+        &mut self,
+        asker: &Asker,
+        sent: Bytes,
+        key: &StoreKey,
+        loaded: Loaded,
+        out: &mut Outbox,
+    ) -> Loaded {
+        if !self.takes_writes() {
+            asker.refuse(Refusal::Busy, self.step(), out);
+            return loaded;
+        }
+        let loaded = match store(loaded.state.as_ref(), sent, self.config.actor(), self.counter) {
+            Ok((stored, clashes)) => {
+                for _ in 0..clashes {
+                    out.count(Count::BodyClash);
+                }
+                match stored {
+                    Stored::Changed(state) => self.append(key, &state, out),
+                    Stored::Unchanged => loaded,
+                    Stored::Clone => {
+                        self.stop_as_clone(asker, out);
+                        return loaded;
+                    }
+                }
+            }
+            Err(Unreadable::Sent(_)) => {
+                asker.refuse(Refusal::NotAllowed, self.step(), out);
+                return loaded;
+            }
+            Err(Unreadable::Present(_)) => {
+                self.stop_as_damaged(asker, out);
+                return loaded;
+            }
+        };
+        self.reply_when_durable(asker, ReplicaReply::Durable, loaded.lsn, out);
+        loaded
+    }
+}

@@ -1,0 +1,103 @@
+//! A disk in memory: what was not synced is gone after a crash.
+
+use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, TableId};
+use anser_storage::table::{self, block, chunk};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// A table: its metadata and chunks.
+#[derive(Clone)]
+struct Table {
+    id: TableId,
+    meta: Bytes,
+    chunks: Vec<Bytes>,
+}
+
+#[derive(Clone, Default)]
+pub struct FakeDisk {
+    /// Synced log records that no table holds.
+    pub synced: Vec<LogRecord>,
+    /// Records a crash loses.
+    pub unsynced: Vec<LogRecord>,
+    /// Everything else that was asked and not answered.
+    pub asked: VecDeque<DiskRequest>,
+    tables: Vec<Table>,
+    tables_ever: u64,
+    /// The log through here was dropped.
+    dropped: Option<Lsn>,
+}
+
+impl FakeDisk {
+    pub fn ask(&mut self, request: DiskRequest) {
+        match request {
+            DiskRequest::Append(record) => {
+                let last = self.unsynced.last().or(self.synced.last()).map(|record| record.lsn);
+                assert!(last.max(self.dropped) < Some(record.lsn), "positions grow");
+                self.unsynced.push(record);
+            }
+            other => self.asked.push_back(other),
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.unsynced.is_empty() && self.asked.is_empty()
+    }
+
+    /// Answers everything that was asked for before, by forgetting it, then reads back in two pieces.
+    pub fn recover(&mut self) -> Vec<Feedback> {
+        let asked = self.asked.pop_back();
+        assert!(matches!(asked, None | Some(DiskRequest::Recover)), "{asked:?}");
+        let tables = self.tables.iter().map(|table| (table.id, table.meta.clone())).collect();
+        let (first, second) = self.synced.split_at(self.synced.len() / 2);
+        let last = self.synced.last().map(|record| record.lsn).max(self.dropped);
+        let next = Lsn(last.map_or(1, |lsn| lsn.0 + 1));
+        vec![
+            Feedback::RecoveredTables { tables },
+            Feedback::RecoveredLog { records: first.to_vec(), next: None },
+            Feedback::RecoveredLog { records: second.to_vec(), next: Some(next) },
+        ]
+    }
+
+    /// One group.
+    pub fn sync(&mut self) -> Option<Feedback> {
+        let through = self.unsynced.last()?.lsn;
+        self.synced.append(&mut self.unsynced);
+        Some(Feedback::Durable { through })
+    }
+
+    /// Carries out what was asked for first.
+    pub fn serve_one(&mut self) -> Option<Feedback> {
+        Some(match self.asked.pop_front()? {
+            DiskRequest::Flush { frozen, through } => {
+                assert!(!frozen.is_empty());
+                self.tables_ever += 1;
+                let id = TableId(self.tables_ever);
+                let finished = table::write(id, &frozen);
+                let chunks = finished.chunks.into_iter().map(Bytes::from).collect();
+                self.tables.insert(0, Table { id, meta: finished.meta.clone(), chunks });
+                self.synced.retain(|record| record.lsn > through);
+                self.dropped = self.dropped.max(Some(through));
+                Feedback::Flushed { table: id, meta: finished.meta, through }
+            }
+            DiskRequest::Fetch { ticket, table, block } => {
+                let table = self.tables.iter().find(|held| held.id == table).unwrap();
+                let get = |number: u32| -> Result<_, chunk::BadChunk> {
+                    Ok(table.chunks.get(usize::try_from(number).unwrap()).cloned())
+                };
+                let (packed, _) = chunk::join(table.id, block, get).unwrap();
+                Feedback::Fetched { ticket, block: block::unpack(&packed).unwrap() }
+            }
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// What a power cut leaves.
+    pub fn crash(&mut self) {
+        self.unsynced.clear();
+        self.asked.clear();
+    }
+
+    pub fn tables(&self) -> usize {
+        self.tables.len()
+    }
+}

@@ -1,0 +1,274 @@
+//! A shard beside a fake disk, driven one event at a time.
+
+mod crash;
+mod disk;
+mod durability;
+mod fetch;
+mod refusals;
+mod stopping;
+
+use crate::{Limits, Replica, ReplicaConfig};
+use anser_machine::{Count, DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox};
+use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
+use anser_model::state::{Seen, Write};
+use anser_model::{
+    Actor, Body as Value, ClusterId, FolderId, Hlc, Key, KeyState, KeyspaceId, Life, Member, NodeId, Rid,
+    Round, Step, Token,
+};
+use anser_proto::replicate::{Place, ReplicaReply, ReplicaRequest, Want};
+use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
+use bytes::Bytes;
+use disk::FakeDisk;
+use std::sync::Arc;
+
+pub const KEYSPACE: KeyspaceId = KeyspaceId(1);
+pub const WALL_MS: u64 = 1_000_000;
+/// Far enough for all but the tests of deadlines.
+pub const PATIENCE: Tick = Tick(1_000_000);
+
+pub fn member(node: u8) -> Member {
+    Member { node: NodeId([node; 16]), folder: FolderId([node; 16]) }
+}
+
+pub fn actor(node: u8, life: u64) -> Actor {
+    Actor { node: member(node).node, life: Life(life) }
+}
+
+/// Nodes 1 to 3, which all hold all 8 partitions.
+pub fn ring() -> Record {
+    let entry = |node: u8| RosterEntry {
+        member: member(node),
+        name: NodeName::new(format!("n{node}")).unwrap(),
+        dc: DcName::new("dc1").unwrap(),
+        zone: ZoneName::new("z1").unwrap(),
+        weight: Weight::default(),
+        state: MemberState::Member,
+    };
+    Record::genesis(Founding {
+        cluster: ClusterId([9; 16]),
+        cluster_name: "test".into(),
+        roster: (1..=3).map(entry).collect(),
+        partitions: 8,
+        seed: 7,
+        mac_key: [1; 32],
+    })
+    .unwrap()
+}
+
+pub fn config(copy_life: u64) -> ReplicaConfig {
+    ReplicaConfig {
+        member: member(1),
+        shard: 0,
+        shards: 1,
+        life: u32::try_from(copy_life).unwrap(),
+        copy_life: Life(copy_life),
+        limits: Limits::default(),
+    }
+}
+
+pub fn key(name: &str) -> Key {
+    Key::new(name.as_bytes().to_vec()).unwrap()
+}
+
+pub fn rid(seq: u64) -> Rid {
+    Rid { writer: 5, seq }
+}
+
+pub fn write(seq: u64, value: &str, seen: Seen) -> Write {
+    let body = Value::Value(Bytes::copy_from_slice(value.as_bytes()));
+    Write { rid: rid(seq), issued: Hlc::from_ms(WALL_MS - 1000 + seq), expires: None, body, seen }
+}
+
+/// What another node's copy would have minted.
+pub fn foreign(seq: u64, value: &str) -> KeyState {
+    let mut state = KeyState::default();
+    state.mint(actor(2, 77), 1, &write(seq, value, Seen::Nothing)).unwrap();
+    state
+}
+
+pub fn values(state: &[u8]) -> Vec<String> {
+    let state = KeyState::decode(state).unwrap();
+    let text = |value: &Value| match value {
+        Value::Value(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        Value::Tombstone => "tombstone".into(),
+    };
+    state.live().iter().map(|(_, version)| text(&version.body)).collect()
+}
+
+pub fn seen(state: &[u8]) -> Seen {
+    Token::of(&KeyState::decode(state).unwrap()).into_seen()
+}
+
+/// What a request is made of, to be altered.
+pub struct Ask {
+    pub from: u8,
+    pub step: Step,
+    pub round: Round,
+    pub deadline: Tick,
+    pub place: Option<Place>,
+}
+
+impl Default for Ask {
+    fn default() -> Ask {
+        Ask { from: 1, step: Step(1), round: Round(0), deadline: PATIENCE, place: None }
+    }
+}
+
+/// A shard, its disk, and what came out of it.
+pub struct Bench {
+    pub replica: Replica,
+    pub disk: FakeDisk,
+    pub now: Now,
+    pub counts: Vec<Count>,
+    pub facts: Vec<bool>,
+    ring: Arc<Record>,
+    seq: u64,
+}
+
+/// An answer: to which request, and what.
+pub type Answer = (u64, Body);
+
+pub const DURABLE: Body = Body::Replicated(ReplicaReply::Durable);
+
+pub fn refused(refusal: Refusal) -> Body {
+    Body::Refused(refusal)
+}
+
+impl Bench {
+    /// Before its first timeout, with a ring or without.
+    pub fn cold(config: ReplicaConfig, disk: FakeDisk) -> Bench {
+        let now = Now { tick: Tick(10), wall_ms: WALL_MS };
+        let (counts, facts) = (Vec::new(), Vec::new());
+        Bench { replica: Replica::new(config), disk, now, counts, facts, ring: Arc::new(ring()), seq: 0 }
+    }
+
+    /// Recovered, with a ring.
+    pub fn warm(config: ReplicaConfig, disk: FakeDisk) -> Bench {
+        let mut bench = Bench::cold(config, disk);
+        bench.adopt_ring();
+        bench.timeout();
+        bench.recover();
+        assert_eq!(bench.facts.last(), Some(&true));
+        bench
+    }
+
+    /// Recovered from an empty disk.
+    pub fn new() -> Bench {
+        Bench::warm(config(1), FakeDisk::default())
+    }
+
+    pub fn step(&mut self, event: Event) -> Vec<Answer> {
+        let mut out = Outbox::new();
+        self.replica.handle(self.now, event, &mut out);
+        self.take(&mut out)
+    }
+
+    pub fn timeout(&mut self) -> Vec<Answer> {
+        let mut out = Outbox::new();
+        self.replica.handle_timeout(self.now, &mut out);
+        self.take(&mut out)
+    }
+
+    fn take(&mut self, out: &mut Outbox) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for effect in out.drain() {
+            match effect {
+                Effect::Send(envelope) => {
+                    assert_eq!(envelope.from.role, Role::Replica);
+                    assert_eq!((envelope.to.role, envelope.op.life), (Role::Coordinator, 4));
+                    answers.push((envelope.op.seq, envelope.body));
+                }
+                Effect::Disk(request) => self.disk.ask(request),
+                Effect::Publish(Fact::ShardChanged { shard: 0, serving }) => self.facts.push(serving),
+                Effect::Publish(fact) => panic!("{fact:?}"),
+                Effect::Count(count) => self.counts.push(count),
+            }
+        }
+        answers
+    }
+
+    pub fn own(&mut self, feedback: Feedback) -> Vec<Answer> {
+        self.step(Event::Own(feedback))
+    }
+
+    pub fn adopt_ring(&mut self) -> Vec<Answer> {
+        let ring = self.ring.clone();
+        self.step(Event::Fact(Fact::RingAdopted(ring)))
+    }
+
+    /// Answers a `Recover`.
+    pub fn recover(&mut self) {
+        for feedback in self.disk.recover() {
+            assert_eq!(self.own(feedback), []);
+        }
+    }
+
+    /// Syncs the log.
+    pub fn sync(&mut self) -> Vec<Answer> {
+        self.disk.sync().map_or(Vec::new(), |feedback| self.own(feedback))
+    }
+
+    /// Serves flushes and fetches until none is left.
+    pub fn serve_disk(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        while let Some(feedback) = self.disk.serve_one() {
+            answers.extend(self.own(feedback));
+        }
+        answers
+    }
+
+    pub fn place(&self, key: &Key) -> Place {
+        Place { keyspace: KEYSPACE, partition: self.ring.partition_of(KEYSPACE, key), round: Round(0) }
+    }
+
+    /// Sends a request as `ask` says. The answers that came at once, and the request's number.
+    pub fn ask(&mut self, ask: Ask, request: ReplicaRequest) -> (u64, Vec<Answer>) {
+        self.seq += 1;
+        let place = *request.place();
+        let envelope = Envelope {
+            from: Address { node: member(ask.from).node, role: Role::Coordinator, slot: 0 },
+            to: Address { node: member(1).node, role: Role::Replica, slot: u32::from(place.partition.0) },
+            op: OpId { life: 4, seq: self.seq },
+            step: ask.step,
+            deadline: ask.deadline,
+            body: Body::Replicate(request),
+        };
+        (self.seq, self.step(Event::Message(envelope)))
+    }
+
+    pub fn mint(&mut self, name: &str, write: Write) -> (u64, Vec<Answer>) {
+        let place = self.place(&key(name));
+        self.ask(Ask::default(), ReplicaRequest::MintVersion { place, key: key(name), write })
+    }
+
+    pub fn store(&mut self, name: &str, state: &KeyState) -> (u64, Vec<Answer>) {
+        let place = self.place(&key(name));
+        let state = state.encode();
+        self.ask(
+            Ask { from: 2, ..Ask::default() },
+            ReplicaRequest::StoreState { place, key: key(name), state },
+        )
+    }
+
+    pub fn read(&mut self, name: &str, want: Want) -> (u64, Vec<Answer>) {
+        let place = self.place(&key(name));
+        self.ask(Ask { from: 2, ..Ask::default() }, ReplicaRequest::ReadState { place, key: key(name), want })
+    }
+
+    /// Mints, and takes the state out of the answer.
+    pub fn minted(&mut self, name: &str, write: Write) -> (u64, Bytes) {
+        let (seq, answers) = self.mint(name, write);
+        (seq, minted_state(&answers))
+    }
+}
+
+pub fn minted_state(answers: &[Answer]) -> Bytes {
+    match answers {
+        [(_, Body::Replicated(ReplicaReply::Minted { state, .. })), ..] => state.clone(),
+        other => panic!("not minted: {other:?}"),
+    }
+}
+
+pub fn state_reply(state: &KeyState) -> Body {
+    Body::Replicated(ReplicaReply::State { state: state.encode(), round: Round(0) })
+}

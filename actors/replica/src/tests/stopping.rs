@@ -1,0 +1,70 @@
+//! What ends a shard's service: a failed disk, damage, and its own Life met elsewhere.
+
+use super::*;
+
+#[test]
+fn a_failed_disk_refuses_all_that_waits_and_all_that_comes() {
+    let mut bench = Bench::new();
+    let (mint, _) = bench.mint("k", write(1, "a", Seen::Present));
+    let (read, _) = bench.read("k", Want::Full);
+    let gone = refused(Refusal::DiskFailed);
+    assert_eq!(bench.own(Feedback::DiskFailed), [(mint, gone.clone()), (read, gone.clone())]);
+    assert_eq!(bench.facts.last(), Some(&false));
+    assert_eq!(bench.own(Feedback::DiskFailed), []);
+    let (seq, answers) = bench.read("k", Want::Full);
+    assert_eq!(answers, [(seq, gone)]);
+    assert_eq!(bench.sync(), [], "a sync that is reported late acknowledges nothing");
+    assert!(bench.replica.budget.is_unused());
+}
+
+#[test]
+fn a_disk_that_fails_in_recovery_leaves_the_shard_stopped() {
+    let mut bench = Bench::cold(config(1), FakeDisk::default());
+    bench.adopt_ring();
+    bench.timeout();
+    bench.own(Feedback::DiskFailed);
+    bench.recover();
+    assert_eq!(bench.facts, [false]);
+    let (seq, answers) = bench.read("k", Want::Full);
+    assert_eq!(answers, [(seq, refused(Refusal::DiskFailed))]);
+}
+
+#[test]
+fn a_log_record_that_cannot_be_read_stops_the_shard() {
+    let mut bench = Bench::new();
+    bench.mint("k", write(1, "a", Seen::Present));
+    bench.sync();
+    let mut disk = bench.disk;
+    disk.synced[0].bytes = Bytes::from_static(b"garbage");
+    let mut bench = Bench::cold(config(2), disk);
+    bench.adopt_ring();
+    bench.timeout();
+    bench.recover();
+    let (seq, answers) = bench.read("k", Want::Full);
+    assert_eq!(answers, [(seq, refused(Refusal::DiskFailed))]);
+}
+
+#[test]
+fn a_copy_that_meets_its_own_life_ahead_of_itself_stops() {
+    let mut ahead = KeyState::default();
+    ahead.mint(actor(1, 1), 2, &write(9, "clone's", Seen::Nothing)).unwrap();
+    let not_serving = refused(Refusal::NotServing);
+
+    let mut bench = Bench::new();
+    let (mint, _) = bench.mint("j", write(1, "a", Seen::Present));
+    let (store, answers) = bench.store("k", &ahead);
+    // The mint was done: it must not hear that nothing happened.
+    assert_eq!(answers, [(mint, refused(Refusal::Crashed)), (store, not_serving.clone())]);
+    assert_eq!(bench.facts.last(), Some(&false));
+
+    let mut bench = Bench::new();
+    let (mint, answers) = bench.mint("k", write(1, "a", seen(&ahead.encode())));
+    assert_eq!(answers, [(mint, not_serving)]);
+
+    // Its own words coming back are no clone's.
+    let mut bench = Bench::new();
+    let state = bench.minted("k", write(1, "a", Seen::Present)).1;
+    let (_, answers) = bench.store("k", &KeyState::decode(&state).unwrap());
+    assert_eq!(answers, []);
+    assert_eq!(bench.sync().len(), 2);
+}
