@@ -80,7 +80,12 @@ mod tests {
 
     #[test]
     fn only_what_left_nothing_behind_is_said_to_have() {
-        let harmless = [Err(CallError::NotSent), Err(CallError::Busy), Ok(Body::Refused(Refusal::NotServing))];
+        let harmless = [
+            Err(CallError::NotSent),
+            Err(CallError::Busy),
+            Ok(Body::Refused(Refusal::Busy)),
+            Ok(Body::Refused(Refusal::NotServing)),
+        ];
         for result in harmless {
             assert!(!matches!(answer(result).0, Answer::Unsure { .. } | Answer::Done(_)));
         }

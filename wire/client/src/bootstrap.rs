@@ -2,16 +2,14 @@
 
 use crate::attempt;
 use crate::error::{ConnectError, Tried};
-use crate::peer::Peer;
 use crate::profile::Profile;
 use crate::pursuit::Answer;
 use crate::view::View;
 use anser_model::Hlc;
 use anser_proto::client::{ClientRequest, Outcome, RingReply};
 use anser_proto::{Body, Role};
-use anser_quic::{ClientConnection, ClientEndpoint};
+use anser_quic::{ClientConnection, ClientEndpoint, ConnectError as DialError, Credentials, Rejection};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -34,7 +32,9 @@ pub(crate) async fn connect(profile: &Profile) -> Result<Bootstrap, ConnectError
     if profile.addresses.is_empty() {
         return Err(ConnectError::NoAddress);
     }
-    let endpoint = endpoint(profile)?;
+    let credentials = Credentials::load(&profile.ca, &profile.cert, &profile.key)
+        .map_err(|error| ConnectError::Credentials(error.to_string()))?;
+    let endpoint = ClientEndpoint::new(credentials);
     let mut dials = JoinSet::new();
     for (address, turn) in profile.addresses.iter().copied().zip(0u32..) {
         let endpoint = endpoint.clone();
@@ -81,10 +81,7 @@ pub(crate) struct Answered {
 pub(crate) async fn ask(endpoint: &ClientEndpoint, address: SocketAddr) -> Result<Answered, Unanswered> {
     let plain = |why: &str| Unanswered { why: why.to_owned(), not_allowed: false };
     let asked = async {
-        let connection = endpoint.connect(address, ADDRESS_TIMEOUT).await.map_err(|error| Unanswered {
-            not_allowed: error.is_not_allowed(),
-            why: error.to_string(),
-        })?;
+        let connection = endpoint.connect(address, ADDRESS_TIMEOUT).await.map_err(unanswered)?;
         loop {
             let body = Body::Client(ClientRequest::DescribeRing);
             let (answer, clock) =
@@ -108,10 +105,37 @@ pub(crate) async fn ask(endpoint: &ClientEndpoint, address: SocketAddr) -> Resul
     }
 }
 
+/// Why a dial failed, beside the address.
+fn unanswered(error: DialError) -> Unanswered {
+    let (why, not_allowed) = match error {
+        DialError::RefusedByPeer { why, .. } => (format!("it refused this client: {why}"), denies(why)),
+        DialError::RefusedByUs { why, .. } => (format!("it was refused: {why}"), denies(why)),
+        DialError::TimedOut { .. } => ("no answer".to_owned(), false),
+        DialError::Closed { why, .. } | DialError::Socket { why, .. } => (why, false),
+    };
+    Unanswered { why, not_allowed }
+}
+
+/// Whether it is a matter of certificates, which trying again does not change.
+fn denies(why: Rejection) -> bool {
+    match why {
+        Rejection::OtherAuthority
+        | Rejection::NoCertificate
+        | Rejection::Expired
+        | Rejection::BadCertificate
+        | Rejection::OtherCluster
+        | Rejection::NotANode
+        | Rejection::OtherNode => true,
+        Rejection::Oneself | Rejection::OtherProtocol | Rejection::BadHello | Rejection::TooManySessions => {
+            false
+        }
+    }
+}
+
 /// The view of the first answer, with the connection that it came on.
 fn first_view(address: SocketAddr, found: Answered) -> Result<(View, Hlc), Unanswered> {
     let Answered { connection, mut ring, clock } = found;
-    let node = connection.peer();
+    let node = connection.node();
     if !ring.addresses.iter().any(|(known, _)| *known == node) {
         ring.addresses.push((node, address));
     }
@@ -119,7 +143,7 @@ fn first_view(address: SocketAddr, found: Answered) -> Result<(View, Hlc), Unans
     let view = View::learn(None, ring).map_err(|error| unusable(error.to_string()))?;
     let view = view.ok_or_else(|| unusable("no ring".to_owned()))?;
     if let Some(peer) = view.peer(&node) {
-        Peer::adopt(peer, Arc::new(connection));
+        peer.adopt(connection);
     }
     Ok((view, clock))
 }

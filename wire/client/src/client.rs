@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::error::{ClusterError, ConnectError, GetError, PutError};
-use crate::options::{Found, GetOptions, PutOptions, Written, TIMEOUT_MAX};
+use crate::options::{Found, GetOptions, PutOptions, TIMEOUT_MAX, Written};
 use crate::peer::Peer;
 use crate::profile::Profile;
 use crate::pursuit::{Cause, Ending, Move, Pursuit};
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     view: RwLock<Arc<View>>,
     writer: u128,
     seq: AtomicU64,
+    draws: AtomicU64,
     attempts: AtomicU64,
     refused: AtomicU64,
 }
@@ -71,6 +72,7 @@ impl Client {
             view: RwLock::new(Arc::new(found.view)),
             writer,
             seq: AtomicU64::new(0),
+            draws: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
@@ -110,7 +112,7 @@ impl Client {
         key: &Key,
         options: GetOptions,
     ) -> Result<Found, GetError> {
-        let order = route::get_order(&self.shared.view(), keyspace, key);
+        let order = route::get_order(&self.shared.view(), keyspace, key, &mut self.shared.random());
         let request = GetRequest { keyspace: keyspace.clone(), key: key.clone(), level: options.level };
         let body = |_retry| Body::Client(ClientRequest::Get(request.clone()));
         let done = self.shared.pursue(&order, Role::Coordinator, body, options.timeout, true).await;
@@ -124,13 +126,19 @@ impl Client {
 
     /// The cluster, as the node that answers first sees it.
     pub async fn cluster(&self) -> Result<ClusterReply, ClusterError> {
-        let order = route::any_order(&self.shared.view());
+        let order = route::any_order(&self.shared.view(), &mut self.shared.random());
         let body = |_retry| Body::Client(ClientRequest::DescribeCluster);
         let done = self.shared.pursue(&order, Role::Membership, body, CLUSTER_TIMEOUT, false).await;
         match done.map_err(GetError::of)? {
             Outcome::Cluster(reply) => Ok(reply),
             other => Err(GetError::Nonsense(format!("{other:?}")).into()),
         }
+    }
+
+    /// Tells the nodes that this client goes, and waits a little until they know. Dropping the last clone closes the
+    /// connections too, but the process may end before the nodes learn it.
+    pub async fn close(&self) {
+        self.shared.endpoint.close().await;
     }
 
     /// What it counted so far.
@@ -161,7 +169,9 @@ impl Client {
         };
         match ending.map_err(PutError::of)? {
             Outcome::Put(reply) => Ok(Written { context: reply.context, receipt: reply.receipt }),
-            other => Err(PutError::Unknown { acked: 0, needed: 0, why: format!("a node answered {other:?}") }),
+            other => {
+                Err(PutError::Unknown { acked: 0, needed: 0, why: format!("a node answered {other:?}") })
+            }
         }
     }
 
@@ -188,7 +198,7 @@ impl Client {
             level: options.level,
             retry: false,
         };
-        let order = route::put_order(&shared.view(), keyspace, key, rid);
+        let order = route::put_order(&shared.view(), keyspace, key, rid, &mut shared.random());
         let body = |retry| Body::Client(ClientRequest::Put(PutRequest { retry, ..request.clone() }));
         shared.pursue(&order, Role::Coordinator, body, timeout, false).await
     }
@@ -205,6 +215,13 @@ impl Shared {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
     }
 
+    /// Randomness for one operation: it spreads load and staggers retries. Not secret.
+    pub fn random(&self) -> fastrand::Rng {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let draw = self.draws.fetch_add(1, Ordering::Relaxed).wrapping_mul(ODD);
+        fastrand::Rng::with_seed(Rid { writer: self.writer, seq: draw }.hash64())
+    }
+
     /// Asks one peer after the other, as the pursuit decides, until it is done or over.
     async fn pursue(
         &self,
@@ -218,9 +235,10 @@ impl Shared {
         let timeout = timeout.min(TIMEOUT_MAX);
         let begun = Instant::now();
         let mut pursuit = Pursuit::new(order.len());
+        let mut random = self.random();
         loop {
             let left = timeout.saturating_sub(begun.elapsed());
-            let (candidate, slice, retry) = match pursuit.next(left, fastrand::f64()) {
+            let (candidate, slice, retry) = match pursuit.next(left, random.f64()) {
                 Move::Try { candidate, slice, retry } => (candidate, slice, retry),
                 Move::Wait(wait) => {
                     tokio::time::sleep(wait).await;

@@ -83,7 +83,9 @@ pub enum PutError {
     #[error("the keyspace takes no write without context; read the key and write with the context it gives")]
     ContextNeeded,
     /// As many siblings as a key may have. Nothing changed.
-    #[error("the key has as many conflicting versions as it may; read it and write with its context to settle them")]
+    #[error(
+        "the key has as many conflicting versions as it may; read it and write with its context to settle them"
+    )]
     TooManySiblings,
     /// The client's clock is too far off the cluster's, even after following it. Nothing changed.
     #[error("the clock here is too far off the node's (which is at {node_ms} ms since 1970); set the clock")]
@@ -98,7 +100,9 @@ pub enum PutError {
     #[error("the certificate does not allow this; use another profile")]
     NotAllowed,
     /// Too few replicas are up; none was asked. Nothing changed.
-    #[error("unavailable: the level needs {needed} replicas and {alive} are up; nothing was written, try again later")]
+    #[error(
+        "unavailable: the level needs {needed} replicas and {alive} are up; nothing was written, try again later"
+    )]
     Unavailable {
         /// Answers the level needs.
         needed: u32,
@@ -118,7 +122,9 @@ pub enum PutError {
         tried: usize,
     },
     /// It was asked, and its end was not seen. **It may or may not have been applied.**
-    #[error("unknown: {why} ({acked} of {needed} acknowledgements); it may or may not have been applied, read the key to know")]
+    #[error(
+        "unknown: {why} ({acked} of {needed} acknowledgements); it may or may not have been applied, read the key to know"
+    )]
     Unknown {
         /// Acknowledgements that a coordinator told of.
         acked: u32,
@@ -205,7 +211,9 @@ pub enum GetError {
     #[error("the certificate does not allow this; use another profile")]
     NotAllowed,
     /// Too few replicas are up; none was asked.
-    #[error("unavailable: the level needs {needed} replicas and {alive} are up; try again later, or ask for a lower level")]
+    #[error(
+        "unavailable: the level needs {needed} replicas and {alive} are up; try again later, or ask for a lower level"
+    )]
     Unavailable {
         /// Answers the level needs.
         needed: u32,

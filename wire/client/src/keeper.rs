@@ -57,7 +57,8 @@ async fn look(shared: &Weak<Shared>, refreshed: &mut Instant) -> Option<Duration
         *refreshed = Instant::now();
         refresh(&shared, &view).await;
     }
-    let probes: Vec<_> = failing.into_iter().map(|peer| tokio::spawn(probe(Arc::clone(&shared), peer))).collect();
+    let probes: Vec<_> =
+        failing.into_iter().map(|peer| tokio::spawn(probe(Arc::clone(&shared), peer))).collect();
     drop(shared);
     for probe in probes {
         let _ended = probe.await;
@@ -73,7 +74,7 @@ async fn probe(shared: Arc<Shared>, peer: Arc<Peer>) {
 
 /// Asks for the ring: a member, and if none answers, the profile's addresses.
 async fn refresh(shared: &Shared, view: &View) {
-    for peer in route::any_order(view) {
+    for peer in route::any_order(view, &mut shared.random()) {
         let body = Body::Client(ClientRequest::DescribeRing);
         let (answer, clock) = attempt::answer(peer.call(&shared.endpoint, Role::Membership, body, ASK).await);
         if let Some(clock) = clock {

@@ -19,10 +19,8 @@ mod route;
 mod view;
 
 pub use anser_model::{Key, KeyspaceName, Level};
-pub use anser_proto::client::{
-    ClusterReply, ContextArg, GetReceipt, MemberView, PutReceipt, ShownVersion,
-};
+pub use anser_proto::client::{ClusterReply, ContextArg, GetReceipt, MemberView, PutReceipt, ShownVersion};
 pub use client::{Client, Counts};
 pub use error::{Certainty, ClusterError, ConnectError, GetError, PutError, Tried};
-pub use options::{Found, GetOptions, PutOptions, Written, TIMEOUT_DEFAULT, TIMEOUT_MAX};
+pub use options::{Found, GetOptions, PutOptions, TIMEOUT_DEFAULT, TIMEOUT_MAX, Written};
 pub use profile::Profile;

@@ -6,7 +6,7 @@ use anser_proto::{Body, Role};
 use anser_quic::{CallError, ClientConnection, ClientEndpoint};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// The longest that a dial may take: a node that is there answers far sooner.
@@ -20,7 +20,7 @@ pub(crate) struct Peer {
     pub node: NodeId,
     /// Where it listens.
     pub address: SocketAddr,
-    link: RwLock<Option<Arc<ClientConnection>>>,
+    link: RwLock<Option<ClientConnection>>,
     dialling: tokio::sync::Mutex<()>,
     latency_us: AtomicU64,
     failures: AtomicU32,
@@ -40,8 +40,8 @@ impl Peer {
     }
 
     /// Gives it a connection that is there already.
-    pub fn adopt(&self, connection: Arc<ClientConnection>) {
-        self.set_link(Some(connection));
+    pub fn adopt(&self, connection: ClientConnection) {
+        self.set_link(connection);
     }
 
     /// How fast its reads were lately, in microseconds; 0 if not known.
@@ -70,16 +70,12 @@ impl Peer {
         body: Body,
         slice: Duration,
     ) -> Result<Body, CallError> {
-        let result = match self.link() {
-            Some(link) => link.call(to, body, slice).await,
-            None => {
-                let begun = Instant::now();
-                match self.dial(endpoint, slice.min(DIAL_MAX)).await {
-                    Some(link) => link.call(to, body, slice.saturating_sub(begun.elapsed())).await,
-                    None => Err(CallError::NotSent),
-                }
-            }
+        let begun = Instant::now();
+        let link = match self.link() {
+            Some(link) => link,
+            None => self.dial(endpoint, slice.min(DIAL_MAX)).await.ok_or(CallError::NotSent)?,
         };
+        let result = link.call(to, body, slice.saturating_sub(begun.elapsed())).await;
         match result {
             Ok(_) => {
                 if self.failures() != 0 {
@@ -98,17 +94,17 @@ impl Peer {
     }
 
     /// The connection, if it is open.
-    fn link(&self) -> Option<Arc<ClientConnection>> {
+    fn link(&self) -> Option<ClientConnection> {
         let link = self.link.read().unwrap_or_else(PoisonError::into_inner);
         link.as_ref().filter(|link| !link.is_closed()).cloned()
     }
 
-    fn set_link(&self, link: Option<Arc<ClientConnection>>) {
-        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
+    fn set_link(&self, link: ClientConnection) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = Some(link);
     }
 
     /// Connects. Of many who want to, one dials and the others wait for it, none longer than `timeout`.
-    async fn dial(&self, endpoint: &ClientEndpoint, timeout: Duration) -> Option<Arc<ClientConnection>> {
+    async fn dial(&self, endpoint: &ClientEndpoint, timeout: Duration) -> Option<ClientConnection> {
         let dialled = async {
             let failures = self.failures();
             let _turn = self.dialling.lock().await;
@@ -119,12 +115,11 @@ impl Peer {
                 return None; // Whoever dialled meanwhile found nobody.
             }
             let found = endpoint.connect(self.address, timeout).await.ok();
-            let Some(connection) = found.filter(|connection| connection.peer() == self.node) else {
+            let Some(link) = found.filter(|link| link.node() == self.node) else {
                 self.note_failure();
                 return None;
             };
-            let link = Arc::new(connection);
-            self.set_link(Some(Arc::clone(&link)));
+            self.set_link(link.clone());
             Some(link)
         };
         tokio::time::timeout(timeout, dialled).await.ok().flatten()

@@ -86,13 +86,17 @@ pub(crate) enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Denied(failure) => write!(f, "an attempt went unanswered, and the next was refused ({failure:?})"),
+            Cause::Denied(failure) => {
+                write!(f, "an attempt went unanswered, and the next was refused ({failure:?})")
+            }
             Cause::Overloaded => f.write_str("an attempt went unanswered, and the nodes then had no room"),
             Cause::NotReady => f.write_str("an attempt went unanswered, and no node served then"),
             Cause::Unavailable { needed, alive } => {
                 write!(f, "an attempt went unanswered, and then {alive} of {needed} replicas were up")
             }
-            Cause::Unreachable { .. } => f.write_str("an attempt went unanswered, and no node was reached then"),
+            Cause::Unreachable { .. } => {
+                f.write_str("an attempt went unanswered, and no node was reached then")
+            }
             Cause::Silent(why) => f.write_str(why),
         }
     }
@@ -116,7 +120,16 @@ impl Pursuit {
     pub fn new(candidates: usize) -> Pursuit {
         let cause = Cause::Unreachable { tried: candidates };
         let ending = Ending { maybe: false, acked: 0, needed: 0, cause };
-        Pursuit { candidates, at: 0, waits: 0, wait_due: false, refused: 0, unavailable: 0, ending, denied: false }
+        Pursuit {
+            candidates,
+            at: 0,
+            waits: 0,
+            wait_due: false,
+            refused: 0,
+            unavailable: 0,
+            ending,
+            denied: false,
+        }
     }
 
     /// What to do, with so much time left. `jitter` is random, from 0 to 1.
@@ -214,7 +227,8 @@ mod tests {
         while let Move::Try { slice, .. } = pursuit.next(left, 0.5) {
             tried += 1;
             left -= slice;
-            if pursuit.answered(Answer::Unsure { acked: 0, needed: 0, why: "silent" }).is_some() || tried == 3 {
+            if pursuit.answered(Answer::Unsure { acked: 0, needed: 0, why: "silent" }).is_some() || tried == 3
+            {
                 break;
             }
         }

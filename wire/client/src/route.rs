@@ -6,6 +6,7 @@
 use crate::peer::Peer;
 use crate::view::View;
 use anser_model::{Key, KeyspaceName, NodeId, Rid};
+use fastrand::Rng;
 use std::sync::Arc;
 
 /// Most candidates of one operation.
@@ -25,27 +26,33 @@ struct Candidate {
 }
 
 /// The candidates of a put, the best first.
-pub(crate) fn put_order(view: &View, keyspace: &KeyspaceName, key: &Key, rid: Rid) -> Vec<Arc<Peer>> {
-    let minters = anser_model::ring::minter_order(rid, &replicas(view, keyspace, key));
-    let mut candidates = candidates(view, &minters);
+pub(crate) fn put_order(
+    view: &View,
+    keyspace: &KeyspaceName,
+    key: &Key,
+    rid: Rid,
+    random: &mut Rng,
+) -> Vec<Arc<Peer>> {
+    let minters = anser_model::minter_order(rid, &replicas(view, keyspace, key));
+    let mut candidates = candidates(view, &minters, random);
     order_puts(&mut candidates);
     peers(view, &candidates)
 }
 
 /// The candidates of a get, the best first.
-pub(crate) fn get_order(view: &View, keyspace: &KeyspaceName, key: &Key) -> Vec<Arc<Peer>> {
+pub(crate) fn get_order(view: &View, keyspace: &KeyspaceName, key: &Key, random: &mut Rng) -> Vec<Arc<Peer>> {
     let mut replicas = replicas(view, keyspace, key);
-    fastrand::shuffle(&mut replicas);
-    let mut candidates = candidates(view, &replicas);
+    random.shuffle(&mut replicas);
+    let mut candidates = candidates(view, &replicas, random);
     order_gets(&mut candidates);
     peers(view, &candidates)
 }
 
 /// The candidates of a question that any node can answer.
-pub(crate) fn any_order(view: &View) -> Vec<Arc<Peer>> {
+pub(crate) fn any_order(view: &View, random: &mut Rng) -> Vec<Arc<Peer>> {
     let mut nodes: Vec<NodeId> = view.peers.iter().map(|peer| peer.node).collect();
-    fastrand::shuffle(&mut nodes);
-    let mut candidates = candidates(view, &nodes);
+    random.shuffle(&mut nodes);
+    let mut candidates = candidates(view, &nodes, random);
     order_gets(&mut candidates);
     peers(view, &candidates)
 }
@@ -58,7 +65,7 @@ fn replicas(view: &View, keyspace: &KeyspaceName, key: &Key) -> Vec<NodeId> {
 }
 
 /// `first` in its order, then enough others to coordinate where none of those is reached.
-fn candidates(view: &View, first: &[NodeId]) -> Vec<Candidate> {
+fn candidates(view: &View, first: &[NodeId], random: &mut Rng) -> Vec<Candidate> {
     let candidate = |peer: &Arc<Peer>, replica| Candidate {
         node: peer.node,
         replica,
@@ -68,7 +75,7 @@ fn candidates(view: &View, first: &[NodeId]) -> Vec<Candidate> {
     let mut all: Vec<Candidate> =
         first.iter().filter_map(|node| view.peer(node)).map(|peer| candidate(peer, true)).collect();
     all.truncate(CANDIDATES_MAX);
-    let start = fastrand::usize(..view.peers.len().max(1));
+    let start = random.usize(..view.peers.len().max(1));
     let others = view.peers.iter().cycle().skip(start).take(view.peers.len());
     let others = others.filter(|peer| !first.contains(&peer.node));
     all.extend(others.take(CANDIDATES_MAX - all.len()).map(|peer| candidate(peer, false)));
@@ -117,7 +124,12 @@ mod tests {
 
     #[test]
     fn puts_keep_the_minters_order_and_leave_failing_nodes_for_last() {
-        let mut all = [candidate(3, true, 0, 9), candidate(1, true, 2, 1), candidate(2, true, 0, 1), candidate(4, false, 0, 0)];
+        let mut all = [
+            candidate(3, true, 0, 9),
+            candidate(1, true, 2, 1),
+            candidate(2, true, 0, 1),
+            candidate(4, false, 0, 0),
+        ];
         order_puts(&mut all);
         assert_eq!(ids(&all), [3, 2, 4, 1]);
     }

@@ -2,8 +2,8 @@
 //! takes its place, with the peers that are the same (and their connections) carried over.
 
 use crate::peer::Peer;
-use anser_model::ring::{BadRecord, Record};
 use anser_model::NodeId;
+use anser_model::ring::{BadRecord, Record};
 use anser_proto::client::RingReply;
 use std::sync::Arc;
 
