@@ -206,3 +206,6 @@ impl Record {
         self.roster.get(at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,6 +150,26 @@ fn the_latest_settled_stay() {
     assert_eq!(a, b);
 }
 
+/// A copy that remembers a settled request meets its retry, minted anew where the request was forgotten. If the retry had
+/// superseded the present version, both would be gone.
+#[test]
+fn a_forgotten_retry_supersedes_nothing() {
+    let mut behind = KeyState::default();
+    behind.mint(actor(1), 1, &write(1, "early", Seen::Present)).unwrap();
+    behind.mint(actor(1), 2, &write(2, "later", Seen::Present)).unwrap();
+    let mut ahead = behind.clone();
+    for counter in 3..=100 {
+        ahead.mint(actor(1), counter, &write(counter, "latest", Seen::Present)).unwrap();
+    }
+    assert!(behind.knows(&rid(1)) && !ahead.knows(&rid(1)));
+    ahead.mint(actor(1), 101, &write(1, "early", Seen::Present)).unwrap();
+    assert_eq!(values(&ahead), ["early", "latest"], "at worst a duplicate");
+    behind.merge(&ahead);
+    assert_eq!(values(&behind), ["latest"]);
+    ahead.merge(&behind);
+    assert_eq!(ahead, behind);
+}
+
 #[test]
 fn a_clash_leaves_one_body_whichever_side_merges() {
     let mut a = KeyState::default();

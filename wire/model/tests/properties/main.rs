@@ -3,6 +3,8 @@
 //! Golden values and single steps are beside the code.
 
 #[cfg(test)]
+mod decoding;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod placement;
