@@ -2,8 +2,9 @@
 //!
 //! Keeps: each call queues at most one actix message, and only what was let in; nothing here waits.
 
-use crate::actor::{Delivery, Host};
+use crate::actor::Host;
 use crate::admission::{Entry, refusal};
+use crate::batch::Delivery;
 use crate::shared::Shared;
 use actix::Addr;
 use anser_machine::{Fact, Feedback};
@@ -70,6 +71,12 @@ impl Handle {
             if envelope.body.is_request() {
                 let why = if open { Refusal::Busy } else { Refusal::NotServing };
                 refused.push(refusal(&envelope, why));
+            } else {
+                tracing::debug!(
+                    actor = shared.config.name,
+                    message = envelope.body.name(),
+                    "dropped for want of room"
+                );
             }
         }
         if !batch.is_empty() {

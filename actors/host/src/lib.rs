@@ -8,9 +8,12 @@
 
 mod actor;
 mod admission;
+mod batch;
 mod config;
+mod drain;
 mod facts;
 mod handle;
+mod healing;
 mod inflight;
 mod meter;
 mod shared;
