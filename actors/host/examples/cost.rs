@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const PUTS: u64 = 1_000_000;
-const OUTSTANDING: u64 = 64;
+const OUTSTANDING: [u64; 3] = [1, 8, 64];
 const VALUE_BYTES: usize = 100;
 const HOSTED_PER_PUT: u64 = 7;
 
@@ -97,6 +97,7 @@ fn coordinator() -> Coordinator {
 
 /// Routes by role and slot, one delivery a target; asks anew for each answer.
 struct Switchboard {
+    outstanding: u64,
     begun: Instant,
     actors: OnceLock<Vec<Handle>>,
     answered: AtomicU64,
@@ -114,8 +115,8 @@ impl Shell for Switchboard {
                 Role::Session => {
                     assert!(envelope.body == Body::AdminReply(AdminReply::Founded));
                     let answered = self.answered.fetch_add(1, Relaxed) + 1;
-                    if answered + OUTSTANDING <= PUTS {
-                        boxes[0].push(ask(answered + OUTSTANDING, now));
+                    if answered + self.outstanding <= PUTS {
+                        boxes[0].push(ask(answered + self.outstanding, now));
                     }
                     continue;
                 }
@@ -148,14 +149,14 @@ fn cpu_ns() -> u64 {
     text.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number")
 }
 
-fn bare() -> u64 {
+fn bare(outstanding: u64) -> u64 {
     let mut machines: Vec<Box<dyn Machine>> =
         vec![Box::new(coordinator()), Box::new(Replica), Box::new(Replica), Box::new(Replica)];
     let mut out = Outbox::new();
     let now = Now { tick: Tick(1), wall_ms: 1 };
     let before = cpu_ns();
     let mut queue: std::collections::VecDeque<Envelope> =
-        (1..=OUTSTANDING).map(|seq| ask(seq, now.tick)).collect();
+        (1..=outstanding).map(|seq| ask(seq, now.tick)).collect();
     let mut answered = 0;
     while let Some(envelope) = queue.pop_front() {
         match envelope.to.role {
@@ -164,8 +165,8 @@ fn bare() -> u64 {
             }
             Role::Session => {
                 answered += 1;
-                if answered + OUTSTANDING <= PUTS {
-                    queue.push_back(ask(answered + OUTSTANDING, now.tick));
+                if answered + outstanding <= PUTS {
+                    queue.push_back(ask(answered + outstanding, now.tick));
                 }
             }
             _ => machines[0].handle(now, Event::Message(envelope), &mut out),
@@ -178,9 +179,10 @@ fn bare() -> u64 {
     cpu_ns() - before
 }
 
-fn hosted() -> (u64, u64) {
+fn hosted(outstanding: u64) -> (u64, u64) {
     System::new().block_on(async {
         let board = Arc::new(Switchboard {
+            outstanding,
             begun: Instant::now(),
             actors: OnceLock::new(),
             answered: AtomicU64::new(0),
@@ -199,7 +201,7 @@ fn hosted() -> (u64, u64) {
         board.actors.set(actors.collect()).ok().expect("once");
         let actors = board.actors.get().expect("wired");
         let before = cpu_ns();
-        actors[0].deliver((1..=OUTSTANDING).map(|seq| ask(seq, board.now().tick)).collect());
+        actors[0].deliver((1..=outstanding).map(|seq| ask(seq, board.now().tick)).collect());
         while board.answered.load(Relaxed) < PUTS {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -208,18 +210,17 @@ fn hosted() -> (u64, u64) {
 }
 
 fn main() {
-    let bare_ns = bare();
-    let (hosted_ns, sends) = hosted();
     let us = |ns: u64, of: u64| ns as f64 / of as f64 / 1000.0;
-    println!(
-        "{PUTS} puts, {OUTSTANDING} outstanding, {VALUE_BYTES}-byte values, {HOSTED_PER_PUT} messages a put"
-    );
-    println!("bare:   {:.2} us a put", us(bare_ns, PUTS));
-    println!(
-        "hosted: {:.2} us a put, {:.3} us a message; hosting alone {:.3} us a message; {:.1} messages a drain",
-        us(hosted_ns, PUTS),
-        us(hosted_ns, PUTS * HOSTED_PER_PUT),
-        us(hosted_ns.saturating_sub(bare_ns), PUTS * HOSTED_PER_PUT),
-        (PUTS * HOSTED_PER_PUT) as f64 / sends as f64,
-    );
+    println!("{PUTS} puts, {VALUE_BYTES}-byte values, {HOSTED_PER_PUT} messages a put");
+    for outstanding in OUTSTANDING {
+        let bare_ns = bare(outstanding);
+        let (hosted_ns, sends) = hosted(outstanding);
+        println!(
+            "{outstanding:3} outstanding: {:.2} us a put bare, {:.2} hosted; hosting alone {:.3} us a message, {:.1} messages a drain",
+            us(bare_ns, PUTS),
+            us(hosted_ns, PUTS),
+            us(hosted_ns.saturating_sub(bare_ns), PUTS * HOSTED_PER_PUT),
+            (PUTS * HOSTED_PER_PUT) as f64 / sends as f64,
+        );
+    }
 }

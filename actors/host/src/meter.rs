@@ -143,6 +143,57 @@ mod tests {
     use super::*;
     use anser_machine::{Fact, Feedback};
     use anser_proto::Refusal;
+    use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use std::sync::Mutex;
+
+    /// Writes down what is registered.
+    #[derive(Default)]
+    struct Registry(Mutex<Vec<String>>);
+
+    impl Registry {
+        fn note(&self, key: &Key) {
+            let labels: Vec<String> = key.labels().map(|label| label.value().to_owned()).collect();
+            self.0.lock().expect("a registry").push(format!("{} {}", key.name(), labels.join(" ")));
+        }
+    }
+
+    impl Recorder for Registry {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            self.note(key);
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            self.note(key);
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            self.note(key);
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn every_label_exists_from_the_start() {
+        let registry = Registry::default();
+        metrics::with_local_recorder(&registry, || {
+            let _ = (Meter::new("replica"), Gauges::new("replica"));
+        });
+        let mut expected: Vec<String> =
+            KINDS.iter().map(|kind| format!("anser_actor_messages_total replica {kind}")).collect();
+        for cause in ["panic", "build", "effects"] {
+            expected.push(format!("anser_actor_restarts_total replica {cause}"));
+        }
+        for name in ["anser_actor_handle_seconds", "anser_actor_mailbox_depth", "anser_actor_up"] {
+            expected.push(format!("{name} replica"));
+        }
+        assert_eq!(registry.0.into_inner().expect("a registry"), expected);
+    }
 
     #[test]
     fn kinds_are_named_as_their_messages() {
