@@ -1,0 +1,75 @@
+//! `anser certs`: the cluster's certificate authority and its leaf certificates.
+
+use crate::dev::write_pair;
+use anser_quic::Kind;
+use anser_quic::certificates::{PemPair, create_ca, issue};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// What `anser certs` is told.
+#[derive(Debug, clap::Subcommand)]
+pub enum CertsCommand {
+    /// Make the cluster's certificate authority: ca.pem for every machine, ca.key to be kept safe
+    Ca {
+        /// The cluster's name: part of every certificate, so that clusters can't be mixed up
+        #[arg(long)]
+        cluster: String,
+        /// Where to write ca.pem and ca.key
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Make a node's certificate
+    Node(LeafArgs),
+    /// Make a client's certificate
+    Client(LeafArgs),
+    /// Make an operator's certificate: a client's that may also found and change the cluster
+    Operator(LeafArgs),
+}
+
+/// What a leaf certificate is made from.
+#[derive(Debug, clap::Args)]
+pub struct LeafArgs {
+    /// The name: for a node the one in its node.toml
+    pub name: String,
+    /// The folder with ca.pem and ca.key
+    #[arg(long, default_value = ".")]
+    pub ca: PathBuf,
+    /// Where to write NAME.pem and NAME.key
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+    /// How long it is good for, in days
+    #[arg(long, default_value_t = 365)]
+    pub days: u32,
+}
+
+/// Runs the command.
+pub fn run(command: CertsCommand) -> Result<()> {
+    match command {
+        CertsCommand::Ca { cluster, dir } => {
+            anser_model::ring::NodeName::new(cluster.clone()).context("the cluster's name")?;
+            std::fs::create_dir_all(&dir)?;
+            let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+            write_pair(&create_ca(&cluster)?, &cert, &key)?;
+            println!("made {} and {}", cert.display(), key.display());
+            Ok(())
+        }
+        CertsCommand::Node(leaf) => run_leaf(Kind::Node, &leaf),
+        CertsCommand::Client(leaf) => run_leaf(Kind::Client, &leaf),
+        CertsCommand::Operator(leaf) => run_leaf(Kind::Operator, &leaf),
+    }
+}
+
+fn run_leaf(kind: Kind, leaf: &LeafArgs) -> Result<()> {
+    anser_model::ring::NodeName::new(leaf.name.clone())?;
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}; make it with `anser certs ca`", path.display()))
+    };
+    let ca = PemPair { cert: read(&leaf.ca.join("ca.pem"))?, key: read(&leaf.ca.join("ca.key"))? };
+    let cluster = anser_quic::certificates::cluster_of(&ca.cert)?;
+    std::fs::create_dir_all(&leaf.dir)?;
+    let (cert, key) = (leaf.dir.join(format!("{}.pem", leaf.name)), leaf.dir.join(format!("{}.key", leaf.name)));
+    write_pair(&issue(&ca, &cluster, kind, &leaf.name, leaf.days)?, &cert, &key)?;
+    println!("made {} and {}", cert.display(), key.display());
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The operator's HTTP: metrics, liveness, readiness, and what the node knows.
+//!
+//! It listens on 127.0.0.1 unless configured otherwise. Deliberately absent: anything that changes the node.
+
+mod probe;
+
+pub use probe::{get, status_of};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get as on_get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// What the pages show.
+pub trait View: Send + Sync + 'static {
+    /// Whether the process can make progress; else why not.
+    fn live(&self) -> Result<(), String>;
+    /// Whether the node serves; else why not.
+    fn ready(&self) -> Result<(), String>;
+    /// Members, states, ring step, partitions.
+    fn cluster(&self) -> serde_json::Value;
+    /// Every actor.
+    fn actors(&self) -> serde_json::Value;
+    /// Brings gauges that are read from elsewhere up to date.
+    fn refresh_metrics(&self);
+}
+
+#[derive(Clone)]
+struct Pages {
+    view: Arc<dyn View>,
+    metrics: PrometheusHandle,
+}
+
+/// Serves the pages until `stop`.
+pub async fn serve(
+    listener: TcpListener,
+    view: Arc<dyn View>,
+    metrics: PrometheusHandle,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", on_get(metrics_page))
+        .route("/live", on_get(|State(pages): State<Pages>| async move { health(pages.view.live()) }))
+        .route("/ready", on_get(|State(pages): State<Pages>| async move { health(pages.view.ready()) }))
+        .route("/api/v1/cluster", on_get(|State(pages): State<Pages>| async move { Json(pages.view.cluster()) }))
+        .route("/api/v1/actors", on_get(|State(pages): State<Pages>| async move { Json(pages.view.actors()) }))
+        .with_state(Pages { view, metrics });
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+async fn metrics_page(State(pages): State<Pages>) -> Response {
+    pages.view.refresh_metrics();
+    pages.metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render()).into_response()
+}
+
+fn health(state: Result<(), String>) -> Response {
+    match state {
+        Ok(()) => Json(serde_json::json!({ "ok": true })).into_response(),
+        Err(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "ok": false, "reason": reason }))).into_response()
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The way up, and the way down.
+//!
+//! Keeps: nothing is served before what it needs is there; a signal ends the process within ten seconds, in order: no more
+//! requests, answers out, disk synced.
+
+use super::clock::Clock;
+use super::roster;
+use super::threads::Arbiters;
+use super::switchboard::Switchboard;
+use super::view::NodeView;
+use crate::config::{Config, LogFormat};
+use crate::disk::{Disk, DiskConfig};
+use crate::{http, metrics};
+use anser_host::Watchdog;
+use anser_host::runtime::System;
+use anser_model::Member;
+use anser_quic::{Credentials, Kind, Limits, NetworkConfig, NetworkHandle, NodeNetwork};
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// How long requests that are under way get at the end.
+const DRAIN_WITHIN: Duration = Duration::from_millis(2500);
+/// How long everything else gets at the end.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How often seeds are dialled while nobody else is known.
+const SEEDS_EVERY: Duration = Duration::from_secs(1);
+/// And how often else, in those rounds.
+const SEEDS_SELDOM: u64 = 30;
+/// How long an actor may be stuck before the process gives up: its supervisor starts it anew.
+const STUCK_ABORT_AFTER: Duration = Duration::from_secs(30);
+
+/// What `anser node` is told.
+#[derive(Debug, clap::Args)]
+pub struct NodeArgs {
+    /// The configuration file
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Stop when standard input ends: for a supervisor that wants no orphans
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+/// Runs a node until it is told to stop.
+pub fn run(args: &NodeArgs) -> Result<()> {
+    let config = Config::load(&args.config)?;
+    start_log(&config)?;
+    System::new().block_on(serve(config, args.supervised))
+}
+
+fn start_log(config: &Config) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_level)
+        .with_context(|| format!("[log] level: {:?} is no level or filter", config.log_level))?;
+    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log_format {
+        LogFormat::Text => to_stderr.with_ansi(false).try_init(),
+        LogFormat::Json => to_stderr.json().try_init(),
+    };
+    started.map_err(|error| anyhow!("the log can't be started: {error}"))
+}
+
+async fn serve(config: Config, supervised: bool) -> Result<()> {
+    // Listening for signals comes first: one that arrives during the start ends it in order.
+    let told_to_stop = stop_signal(supervised)?;
+    let credentials = Credentials::load(&config.ca, &config.cert, &config.key)?;
+    let identity = credentials.identity().clone();
+    if identity.kind != Kind::Node || identity.name != config.name.as_str() {
+        bail!(
+            "{}: it is the certificate of {} {}, and this is node {}; make one with `anser certs node {}`",
+            config.cert.display(),
+            identity.kind,
+            identity.name,
+            config.name,
+            config.name
+        );
+    }
+    let listener = TcpListener::bind(config.http)
+        .await
+        .with_context(|| format!("can't listen on {}/tcp (HTTP); is the port in use?", config.http))?;
+    let page = metrics::install()?;
+    let clock = Clock::new();
+    let opened = Disk::open(&config.data_dir, DiskConfig::new(identity.node, config.memory_bytes))?;
+    let member = Member { node: identity.node, folder: opened.folder };
+    let switchboard = Arc::new(Switchboard::new(identity.node, opened.shards, clock));
+    let disk = opened.start(switchboard.clone())?;
+    switchboard.set_disk(disk.handle());
+
+    let arbiters = Arbiters::start(shards);
+    let network = start_network(&config, &credentials, member, clock, &switchboard, &arbiters).await?;
+    switchboard.peers().set_network(network.handle());
+    switchboard.set_directory(roster::start(&config, &identity.cluster, member, &arbiters, &switchboard));
+    let watchdog = start_watchdog(&switchboard)?;
+    let view = Arc::new(NodeView {
+        me: identity.node,
+        name: identity.name.clone(),
+        switchboard: switchboard.clone(),
+        draining: AtomicBool::new(false),
+        certificate_expires_at_s: credentials.expires_at_s(),
+    });
+    let (close_pages, pages_closed) = oneshot::channel::<()>();
+    let pages = tokio::spawn(http::serve(listener, view.clone(), page, async {
+        // An error only says that the sender is gone: the node stops.
+        let _ = pages_closed.await;
+    }));
+    let seeds = tokio::task::spawn_local(dial_seeds(config.clone(), switchboard.clone(), network.handle()));
+    tracing::info!(
+        node = identity.name, id = %identity.node, folder = %member.folder, quic = %config.quic, http = %config.http, "the node runs"
+    );
+
+    told_to_stop.await;
+    tracing::info!("stopping");
+    view.draining.store(true, Ordering::Relaxed);
+    seeds.abort();
+    drain(&switchboard).await;
+    let closing = async {
+        network.close().await;
+        drop(watchdog);
+        for handle in switchboard.directory().iter().flat_map(|directory| directory.all()) {
+            handle.stop();
+        }
+        let closed = tokio::task::spawn_blocking(move || disk.close()).await;
+        // Without a receiver the pages are closed already.
+        let _ = close_pages.send(());
+        pages.abort();
+        closed.map_err(|error| anyhow!("closing the disk: {error}"))?.context("closing the disk")
+    };
+    let closed = tokio::time::timeout(STOP_WITHIN, closing).await;
+    arbiters.stop();
+    closed.unwrap_or_else(|_| Err(anyhow!("it did not stop within {} s; what was acknowledged is on disk", STOP_WITHIN.as_secs())))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A thread of the disk may still hand answers in while the actors go; the network's tasks live on its arbiter.
+async fn start_network(
+    config: &Config,
+    credentials: &Credentials,
+    member: Member,
+    clock: Clock,
+    switchboard: &Arc<Switchboard>,
+    arbiters: &Arbiters,
+) -> Result<Arc<NodeNetwork>> {
+    let wanted = NetworkConfig {
+        credentials: credentials.clone(),
+        quic: config.quic,
+        bulk: config.bulk,
+        member,
+        cluster: switchboard.peers().cluster(),
+        boot: roster::random_u64(),
+        clock: Arc::new(move || clock.tick()),
+        limits: Limits { session_requests_max: config.max_inflight, ..Limits::default() },
+    };
+    let inbound = switchboard.clone();
+    let started = arbiters.on_network(async move { NodeNetwork::start(wanted, inbound) }).await?;
+    Ok(Arc::new(started?))
+}
+
+/// Notices actors that are stuck; one that stays so ends the process, since nothing else frees its thread.
+fn start_watchdog(switchboard: &Switchboard) -> Result<Watchdog> {
+    let handles = switchboard.directory().iter().flat_map(|directory| directory.all().cloned()).collect();
+    let stuck = |handle: &anser_host::Handle| {
+        let handle = handle.clone();
+        let watch = move || {
+            std::thread::sleep(STUCK_ABORT_AFTER);
+            if handle.status().stuck {
+                tracing::error!(actor = handle.name(), slot = handle.slot(), "still stuck: aborting");
+                std::process::abort();
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("stuck".to_owned()).spawn(watch) {
+            tracing::error!(%error, "no thread to watch the stuck actor");
+        }
+    };
+    Watchdog::start(handles, stuck).context("the watchdog can't be started")
+}
+
+/// Refuses what comes from now on, and waits until what is under way is answered.
+async fn drain(switchboard: &Switchboard) {
+    let Some(directory) = switchboard.directory() else { return };
+    directory.coordinator.refuse_requests();
+    let answered = async {
+        while directory.coordinator.requests() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_WITHIN, answered).await.is_err() {
+        tracing::warn!(requests = directory.coordinator.requests(), "some requests were not answered in time");
+    }
+}
+
+/// Dials the seeds until some peer is known, and now and then after: a seed may be another cluster half's only link.
+async fn dial_seeds(config: Config, switchboard: Arc<Switchboard>, network: NetworkHandle) {
+    let mut every = tokio::time::interval(SEEDS_EVERY);
+    for round in 0_u64.. {
+        every.tick().await;
+        let alone = switchboard.peers().known().peers.is_empty();
+        if alone || round % SEEDS_SELDOM == 0 {
+            for seed in config.seeds.iter().filter(|seed| **seed != config.advertise) {
+                network.dial_seed(*seed);
+            }
+        }
+    }
+}
+
+/// Ends at SIGTERM or SIGINT, or (supervised) when standard input does.
+fn stop_signal(supervised: bool) -> Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (ended, input_ended) = oneshot::channel::<()>();
+    if supervised {
+        std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
+            let mut ignored = [0; 64];
+            while std::io::Read::read(&mut std::io::stdin(), &mut ignored).is_ok_and(|read| read > 0) {}
+            // Without a receiver the node is stopping already.
+            let _ = ended.send(());
+        })?;
+    } else {
+        std::mem::forget(ended);
+    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = input_ended => {}
+        }
+    })
+}

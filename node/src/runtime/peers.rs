@@ -1,0 +1,102 @@
+//! What the node knows of the ring and of its peers, for the network, the pages and the gauges.
+
+use anser_machine::{Fact, Peers};
+use anser_model::NodeId;
+use anser_model::ring::Record;
+use anser_proto::Envelope;
+use anser_quic::{ClusterCell, Direction, NetworkHandle, Traffic};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The newest facts, and the network that follows them.
+#[derive(Default)]
+pub(super) struct PeerBook {
+    network: OnceLock<NetworkHandle>,
+    cluster: Arc<ClusterCell>,
+    known: Mutex<Known>,
+}
+
+/// The newest facts.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// The ring record, once there is one.
+    pub(super) record: Option<Arc<Record>>,
+    /// The peers.
+    pub(super) peers: Arc<Peers>,
+    /// Which shards serve.
+    pub(super) serving: BTreeMap<u32, bool>,
+}
+
+impl PeerBook {
+    /// The cluster's id, shared with the network.
+    pub(super) fn cluster(&self) -> Arc<ClusterCell> {
+        self.cluster.clone()
+    }
+
+    /// Puts the network in place.
+    pub(super) fn set_network(&self, network: NetworkHandle) {
+        self.network.get_or_init(|| network);
+    }
+
+    /// Sends messages to other nodes and to sessions.
+    pub(super) fn send(&self, batch: Vec<Envelope>) {
+        if let Some(network) = self.network.get() {
+            network.send(batch);
+        }
+    }
+
+    /// Follows a fact.
+    pub(super) fn note(&self, fact: &Fact) {
+        let mut known = self.lock();
+        match fact {
+            Fact::RingAdopted(record) => {
+                self.cluster.set(record.cluster);
+                known.record = Some(record.clone());
+            }
+            Fact::PeersChanged(peers) => {
+                if let Some(network) = self.network.get() {
+                    for (node, peer) in peers.iter() {
+                        if known.peers.get(node).is_none_or(|before| before.address != peer.address) {
+                            network.set_address(*node, peer.address);
+                        }
+                    }
+                }
+                known.peers = peers.clone();
+            }
+            Fact::ShardChanged { shard, serving } => {
+                known.serving.insert(*shard, *serving);
+            }
+            Fact::PeerSeen { .. } => {}
+        }
+    }
+
+    /// The newest facts.
+    pub(super) fn known(&self) -> Known {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer's name, for people; its id where the ring does not name it.
+    fn name_of(&self, node: &NodeId) -> String {
+        let known = self.lock();
+        let entry = known.record.as_ref().and_then(|record| record.entry(node));
+        entry.map_or_else(|| node.short(), |entry| entry.name.as_str().to_owned())
+    }
+
+    /// Brings the wire's metrics up to date.
+    pub(super) fn refresh_metrics(&self) {
+        let Some(network) = self.network.get() else { return };
+        for direction in Direction::ALL {
+            for class in Traffic::ALL {
+                let labels = [("direction", direction.name()), ("class", class.name())];
+                metrics::counter!("anser_wire_bytes_total", &labels).absolute(network.stats().bytes(direction, class));
+            }
+        }
+        for (node, rtt) in network.rtts() {
+            metrics::gauge!("anser_wire_rtt_seconds", "peer" => self.name_of(&node)).set(rtt.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the operator's pages show of this node.
+
+use super::switchboard::Switchboard;
+use crate::http::View;
+use anser_model::NodeId;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The pages' view of a node.
+pub(super) struct NodeView {
+    pub(super) me: NodeId,
+    pub(super) name: String,
+    pub(super) switchboard: Arc<Switchboard>,
+    /// Whether it was told to stop.
+    pub(super) draining: AtomicBool,
+    /// When its certificate expires, in seconds since 1970.
+    pub(super) certificate_expires_at_s: i64,
+}
+
+impl View for NodeView {
+    fn live(&self) -> Result<(), String> {
+        let directory = self.switchboard.directory().ok_or("it is starting")?;
+        match directory.all().find(|handle| handle.status().stuck) {
+            Some(handle) => Err(format!("actor {} {} is stuck", handle.name(), handle.slot())),
+            None => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.live()?;
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("it is stopping".to_owned());
+        }
+        let directory = self.switchboard.directory().ok_or("it is starting")?;
+        if let Some(handle) = directory.all().find(|handle| !handle.status().up) {
+            return Err(format!("actor {} {} is down", handle.name(), handle.slot()));
+        }
+        let known = self.switchboard.peers().known();
+        if known.record.is_none() {
+            return Err("it is in no cluster yet: run `anser init`".to_owned());
+        }
+        let shards = directory.replicas.len();
+        let serving = known.serving.values().filter(|serving| **serving).count();
+        if serving < shards {
+            return Err(format!("{serving} of {shards} shards serve; the others read their logs back, or failed"));
+        }
+        Ok(())
+    }
+
+    fn cluster(&self) -> Value {
+        let known = self.switchboard.peers().known();
+        let Some(record) = known.record else {
+            return json!({ "node": self.name, "id": self.me.to_string(), "founded": false });
+        };
+        let members: Vec<Value> = record
+            .roster
+            .iter()
+            .map(|entry| {
+                let node = entry.member.node;
+                let peer = known.peers.get(&node);
+                let state = if node == self.me { "alive" } else { peer.map_or("dead", |peer| peer.state.name()) };
+                json!({
+                    "node": entry.name.as_str(), "id": node.to_string(), "dc": entry.dc.as_str(),
+                    "zone": entry.zone.as_str(), "weight": entry.weight.get(), "state": state,
+                    "address": peer.map(|peer| peer.address), "incarnation": peer.map(|peer| peer.incarnation),
+                })
+            })
+            .collect();
+        json!({
+            "node": self.name, "id": self.me.to_string(), "founded": true, "cluster": record.cluster_name,
+            "cluster_id": record.cluster.to_string(), "step": record.step.0, "partitions": record.partitions,
+            "members": members,
+        })
+    }
+
+    fn actors(&self) -> Value {
+        let Some(directory) = self.switchboard.directory() else { return json!([]) };
+        let actors: Vec<Value> = directory
+            .all()
+            .map(|handle| {
+                let status = handle.status();
+                let state = match (status.stuck, status.up) {
+                    (true, _) => "stuck",
+                    (false, true) => "up",
+                    (false, false) => "down",
+                };
+                json!({
+                    "actor": handle.name(), "slot": handle.slot(), "state": state,
+                    "mailbox_depth": status.mailbox_depth, "restarts": status.restarts, "last_panic": status.last_panic,
+                })
+            })
+            .collect();
+        json!(actors)
+    }
+
+    fn refresh_metrics(&self) {
+        metrics::gauge!("anser_certificate_expiry_seconds").set(self.certificate_expires_at_s as f64);
+        self.switchboard.peers().refresh_metrics();
+        let known = self.switchboard.peers().known();
+        let Some(record) = known.record else { return };
+        let held: usize = record
+            .keyspaces
+            .iter()
+            .take(1)
+            .map(|keyspace| {
+                let placement = record.read_placement();
+                (0..record.partitions)
+                    .filter(|partition| {
+                        let partition = anser_model::PartitionId(*partition);
+                        placement.replicas(&keyspace.replicas, partition).any(|member| member.node == self.me)
+                    })
+                    .count()
+            })
+            .sum();
+        let all_serve = known.serving.values().all(|serving| *serving) && !known.serving.is_empty();
+        let (serving, starting) = if all_serve { (held, 0) } else { (0, held) };
+        metrics::gauge!("anser_partitions", "state" => "serving").set(serving as f64);
+        metrics::gauge!("anser_partitions", "state" => "starting").set(starting as f64);
+    }
+}
