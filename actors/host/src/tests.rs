@@ -63,6 +63,13 @@ impl Diary {
         let lines = self.lines.lock().expect("a diary");
         lines.iter().filter(|line| line.1 == what).map(|line| line.2).collect()
     }
+
+    /// How often something happened before, between and after the timeouts of a life.
+    fn gaps(&self, what: &str, life: u32) -> Vec<usize> {
+        let lines = self.lines.lock().expect("a diary");
+        let parts = lines.split(|line| line.0 == life && line.1 == "timeout");
+        parts.map(|part| part.iter().filter(|line| line.1 == what).count()).collect()
+    }
 }
 
 /// Does as keys tell it.
@@ -221,13 +228,28 @@ impl Scene {
     /// With a regular timeout, and some lives sick from the start.
     fn with(config: HostConfig, every_ms: Option<u64>, sick: fn(u32) -> bool) -> Scene {
         let (desk, diary) = (Desk::new(), Arc::new(Diary::default()));
-        let toys = Arc::clone(&diary);
+        let actor = Scene::cast(config, &desk, &diary, every_ms, sick);
+        Scene { desk, diary, actor }
+    }
+
+    /// Another actor on the same arbiter, with the same desk and diary.
+    fn beside(&self, config: HostConfig, every_ms: Option<u64>, sick: fn(u32) -> bool) -> Handle {
+        Scene::cast(config, &self.desk, &self.diary, every_ms, sick)
+    }
+
+    fn cast(
+        config: HostConfig,
+        desk: &Arc<Desk>,
+        diary: &Arc<Diary>,
+        every_ms: Option<u64>,
+        sick: fn(u32) -> bool,
+    ) -> Handle {
+        let diary = Arc::clone(diary);
         let factory: Factory = Arc::new(move |life| {
-            let diary = Arc::clone(&toys);
+            let diary = Arc::clone(&diary);
             Box::new(Toy { life, diary, timeout: Some(Tick(0)), every_ms, sick: sick(life) })
         });
-        let actor = spawn(&Arbiter::current(), config, factory, Arc::clone(&desk) as Arc<dyn Shell>);
-        Scene { desk, diary, actor }
+        spawn(&Arbiter::current(), config, factory, Arc::clone(desk) as Arc<dyn Shell>)
     }
 
     /// Waits until so many messages were sent.
