@@ -19,8 +19,8 @@ pub struct ReplicaConfig {
     pub shards: u32,
     /// How often the machine was rebuilt: answers to a predecessor's fetches are told apart by it.
     pub life: u32,
-    /// The copies' Life, drawn at random at every process start *and* every rebuild: dots are unique because no two
-    /// machines ever share one.
+    /// The copies' Life, drawn at random for each shard, at every process start *and* every rebuild: dots are unique because
+    /// no two machines ever share one.
     pub copy_life: Life,
     /// The bounds.
     pub limits: Limits,

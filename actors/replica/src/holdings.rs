@@ -98,3 +98,33 @@ impl Holdings {
         self.record.partition_of(keyspace, key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{KEYSPACE, member, ring};
+    use anser_model::ring::Side;
+
+    #[test]
+    fn during_a_change_both_placements_take_writes_and_one_answers_reads() {
+        let mut record = ring();
+        let profiles = [record.keyspaces[0].replicas.clone()];
+        let joining = record.roster.split_off(1);
+        record.new = Some(Placement::compute(2, 8, &profiles, &joining, Some(&record.old)).unwrap());
+        // Node 1 leaves, nodes 2 and 3 stay.
+        for (read, node, writes, reads) in [
+            (Side::Old, 1, true, true),
+            (Side::Old, 2, true, true),
+            (Side::New, 1, true, false),
+            (Side::New, 2, true, true),
+            (Side::New, 7, false, false),
+        ] {
+            record.read = read;
+            let holdings = Holdings::new(Arc::new(record.clone()), member(node), 0, 1);
+            for partition in (0..8).map(PartitionId) {
+                assert_eq!(holdings.takes_writes(KEYSPACE, partition), writes);
+                assert_eq!(holdings.answers_reads(KEYSPACE, partition), reads);
+            }
+        }
+    }
+}

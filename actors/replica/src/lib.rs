@@ -10,12 +10,14 @@ mod admit;
 mod config;
 mod fetches;
 mod holdings;
+mod log;
 mod mint;
 mod operation;
 mod pending;
 mod read;
 mod recovery;
 mod replica;
+mod service;
 mod store;
 #[cfg(test)]
 mod tests;

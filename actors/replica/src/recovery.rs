@@ -30,6 +30,8 @@ impl Replica {
         }
         self.flush_if_due(out);
         let Some(next) = next else { return };
+        // The disk hands out only what is synced: whatever a predecessor had in its queue, and what a killed process left
+        // to the system, is so by now.
         self.next = next;
         self.durable = next.0.checked_sub(1).map(Lsn);
         self.phase = Phase::Serving;

@@ -10,16 +10,11 @@ use crate::config::ReplicaConfig;
 use crate::fetches::Fetches;
 use crate::holdings::Holdings;
 use crate::operation::{Asker, Operation, Task};
-use crate::pending::{Budget, Pending, Waiter};
-use alloc::sync::Arc;
-use anser_machine::{
-    Count, DiskRequest, Event, Fact, Feedback, LogRecord, Lsn, Machine, Now, Outbox, Ticket,
-};
-use anser_model::ring::Record;
+use crate::pending::{Budget, Pending};
+use anser_machine::{DiskRequest, Event, Fact, Feedback, Lsn, Machine, Now, Outbox, Ticket};
 use anser_model::{KeyState, Step};
-use anser_proto::replicate::ReplicaReply;
 use anser_proto::{Body, Envelope, Refusal, Tick};
-use anser_storage::{Engine, Lookup, Search, StoreKey, record};
+use anser_storage::{Engine, Lookup, Search, StoreKey};
 use bytes::Bytes;
 
 /// How far the machine is.
@@ -42,7 +37,7 @@ pub struct Replica {
     pub(crate) config: ReplicaConfig,
     pub(crate) phase: Phase,
     /// What the node was last told of this shard.
-    published: Option<bool>,
+    pub(crate) published: Option<bool>,
     pub(crate) holdings: Option<Holdings>,
     pub(crate) fences: Fences,
     pub(crate) engine: Engine,
@@ -57,8 +52,8 @@ pub struct Replica {
     pub(crate) fetches: Fetches,
     /// The state of a key never seen, encoded.
     pub(crate) empty: Bytes,
-    counted_memtable_bytes: usize,
-    counted_tables: Option<usize>,
+    pub(crate) counted_memtable_bytes: usize,
+    pub(crate) counted_tables: Option<usize>,
 }
 
 /// A key's state at this copy.
@@ -220,11 +215,6 @@ impl Replica {
         }
     }
 
-    /// Whether there is room for one more write.
-    pub(crate) fn takes_writes(&self) -> bool {
-        !self.engine.is_full() && self.budget.has_room(0)
-    }
-
     /// A key's state, decoded. If it can't be, the copy is damaged, and the asker is told.
     pub(crate) fn decoded(&mut self, loaded: &Loaded, asker: &Asker, out: &mut Outbox) -> Option<KeyState> {
         let Some(bytes) = &loaded.state else { return Some(KeyState::default()) };
@@ -233,119 +223,6 @@ impl Replica {
             self.stop_as_damaged(asker, out);
         }
         state
-    }
-
-    /// Appends a key's new state to the log and puts it into the memtable.
-    pub(crate) fn append(&mut self, key: &StoreKey, state: &[u8], out: &mut Outbox) -> Loaded {
-        let lsn = self.next;
-        self.next = Lsn(lsn.0.saturating_add(1));
-        let record::Encoded { bytes, state } = record::encode(key, state);
-        out.disk(DiskRequest::Append(LogRecord { lsn, bytes }));
-        self.engine.insert(key, state.clone(), lsn);
-        self.flush_if_due(out);
-        Loaded { state: Some(state), lsn: Some(lsn) }
-    }
-
-    /// Answers once the log is synced through `lsn`; at once if it is, or there is nothing to sync.
-    pub(crate) fn reply_when_durable(
-        &mut self,
-        asker: &Asker,
-        reply: ReplicaReply,
-        lsn: Option<Lsn>,
-        out: &mut Outbox,
-    ) {
-        match lsn {
-            Some(lsn) if Some(lsn) > self.durable => {
-                self.pending.hold(lsn, Waiter { asker: *asker, reply }, &mut self.budget);
-            }
-            Some(_) | None => asker.reply(reply, out),
-        }
-    }
-
-    /// Has the memtable written when it is large enough.
-    pub(crate) fn flush_if_due(&mut self, out: &mut Outbox) {
-        if let Some((frozen, through)) = self.engine.freeze() {
-            out.disk(DiskRequest::Flush { frozen, through });
-        }
-    }
-
-    fn on_durable(&mut self, now: Now, through: Lsn, out: &mut Outbox) {
-        if self.phase != Phase::Serving {
-            return; // A predecessor's: recovery says what is durable.
-        }
-        self.durable = self.durable.max(Some(through));
-        while let Some(waiter) = self.pending.release(through, &mut self.budget) {
-            if !waiter.asker.is_gone(now) {
-                waiter.asker.reply(waiter.reply, out);
-            }
-        }
-        self.count_levels(out);
-    }
-
-    /// Counts what has changed since it was last counted.
-    pub(crate) fn count_levels(&mut self, out: &mut Outbox) {
-        let shard = self.config.shard;
-        let bytes = self.engine.memtable_bytes();
-        if bytes != self.counted_memtable_bytes {
-            self.counted_memtable_bytes = bytes;
-            out.count(Count::MemtableBytes { shard, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) });
-        }
-        let tables = self.engine.table_count();
-        if self.counted_tables != Some(tables) {
-            self.counted_tables = Some(tables);
-            out.count(Count::Tables { shard, tables: u64::try_from(tables).unwrap_or(u64::MAX) });
-        }
-    }
-
-    /// Stops for good: nothing more is acknowledged, and all that waits is refused.
-    pub(crate) fn stop(&mut self, refusal: Refusal, out: &mut Outbox) {
-        if let Phase::Stopped(_) = self.phase {
-            return;
-        }
-        self.phase = Phase::Stopped(refusal);
-        // Held answers are of things done: whoever is refused here must not hear that nothing happened.
-        let held = if refusal == Refusal::DiskFailed { refusal } else { Refusal::Crashed };
-        let step = self.step();
-        while let Some(waiter) = self.pending.release(Lsn(u64::MAX), &mut self.budget) {
-            waiter.asker.refuse(held, step, out);
-        }
-        for operation in self.fetches.abandon(&mut self.budget) {
-            operation.asker.refuse(refusal, step, out);
-        }
-        self.publish_serving(out);
-    }
-
-    /// Stops because what the copy holds can't be read, as the asker is told.
-    pub(crate) fn stop_as_damaged(&mut self, asker: &Asker, out: &mut Outbox) {
-        self.stop(Refusal::DiskFailed, out);
-        asker.refuse(Refusal::DiskFailed, self.step(), out);
-    }
-
-    /// Stops because the copy's Life runs elsewhere too: another process mints under its name, so that what either writes
-    /// may hide what the other wrote.
-    pub(crate) fn stop_as_clone(&mut self, asker: &Asker, out: &mut Outbox) {
-        self.stop(Refusal::NotServing, out);
-        asker.refuse(Refusal::NotServing, self.step(), out);
-    }
-
-    /// Tells the node whether the shard answers, when that has changed.
-    pub(crate) fn publish_serving(&mut self, out: &mut Outbox) {
-        let serving = self.phase == Phase::Serving && self.holdings.is_some();
-        if self.published != Some(serving) {
-            self.published = Some(serving);
-            out.publish(Fact::ShardChanged { shard: self.config.shard, serving });
-        }
-    }
-
-    fn on_ring(&mut self, record: Arc<Record>, out: &mut Outbox) {
-        // Steps only grow.
-        if record.step > self.step() {
-            let ReplicaConfig { member, shard, shards, .. } = self.config;
-            self.holdings = Some(Holdings::new(record, member, shard, shards));
-            if self.published.is_some() {
-                self.publish_serving(out);
-            }
-        }
     }
 
     fn on_feedback(&mut self, now: Now, feedback: Feedback, out: &mut Outbox) {

@@ -82,7 +82,7 @@ fn a_shard_answers_for_its_own_partitions_only() {
     let config = ReplicaConfig { shard: 0, shards: 2, ..config(1) };
     let mut bench = Bench::warm(config, FakeDisk::default());
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-        let mine = bench.place(&key(name)).partition.0 % 2 == 0;
+        let mine = bench.place(&key(name)).partition.0.is_multiple_of(2);
         let (seq, answers) = bench.read(name, Want::Full);
         let expected = if mine { state_reply(&KeyState::default()) } else { refused(Refusal::NotServing) };
         assert_eq!(answers, [(seq, expected)]);

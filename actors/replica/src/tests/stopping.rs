@@ -68,3 +68,28 @@ fn a_copy_that_meets_its_own_life_ahead_of_itself_stops() {
     assert_eq!(answers, []);
     assert_eq!(bench.sync().len(), 2);
 }
+
+#[test]
+fn answers_to_a_predecessor_change_nothing() {
+    let mut bench = Bench::cold(config(2), FakeDisk::default());
+    bench.adopt_ring();
+    bench.timeout();
+    let stray = [
+        Feedback::Durable { through: anser_machine::Lsn(40) },
+        Feedback::Fetched { ticket: anser_machine::Ticket(1 << 32), block: Bytes::from_static(b"?") },
+        Feedback::Flushed {
+            table: anser_machine::TableId(1),
+            meta: Bytes::from_static(b"?"),
+            through: anser_machine::Lsn(4),
+        },
+        Feedback::RecoveredLog { records: vec![], next: Some(anser_machine::Lsn(1)) },
+    ];
+    for feedback in stray {
+        assert_eq!(bench.own(feedback), []);
+    }
+    assert_eq!(bench.facts, [false]);
+    bench.recover();
+    assert_eq!(bench.facts, [false, true]);
+    let (mint, _) = bench.mint("k", write(1, "a", Seen::Present));
+    assert_eq!(bench.sync(), [(mint, DURABLE)]);
+}

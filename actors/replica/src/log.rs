@@ -1,0 +1,65 @@
+//! The shard's log: what is appended, and the answers that wait for its sync.
+//!
+//! Keeps "durable before said": no acknowledgement and nothing shown leaves but through [`Replica::reply_when_durable`].
+
+use crate::operation::Asker;
+use crate::pending::Waiter;
+use crate::replica::{Loaded, Phase, Replica};
+use anser_machine::{DiskRequest, LogRecord, Lsn, Now, Outbox};
+use anser_proto::replicate::ReplicaReply;
+use anser_storage::{StoreKey, record};
+
+impl Replica {
+    /// Whether there is room for one more write.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.engine.is_full() && self.budget.has_room(0)
+    }
+
+    /// Appends a key's new state to the log and puts it into the memtable.
+    pub(crate) fn append(&mut self, key: &StoreKey, state: &[u8], out: &mut Outbox) -> Loaded {
+        let lsn = self.next;
+        self.next = Lsn(lsn.0.saturating_add(1));
+        let record::Encoded { bytes, state } = record::encode(key, state);
+        out.disk(DiskRequest::Append(LogRecord { lsn, bytes }));
+        self.engine.insert(key, state.clone(), lsn);
+        self.flush_if_due(out);
+        Loaded { state: Some(state), lsn: Some(lsn) }
+    }
+
+    /// Answers once the log is synced through `lsn`; at once if it is, or there is nothing to sync.
+    pub(crate) fn reply_when_durable(
+        &mut self,
+        asker: &Asker,
+        reply: ReplicaReply,
+        lsn: Option<Lsn>,
+        out: &mut Outbox,
+    ) {
+        match lsn {
+            Some(lsn) if Some(lsn) > self.durable => {
+                self.pending.hold(lsn, Waiter { asker: *asker, reply }, &mut self.budget);
+            }
+            Some(_) | None => asker.reply(reply, out),
+        }
+    }
+
+    /// Has the memtable written when it is large enough.
+    pub(crate) fn flush_if_due(&mut self, out: &mut Outbox) {
+        if let Some((frozen, through)) = self.engine.freeze() {
+            out.disk(DiskRequest::Flush { frozen, through });
+        }
+    }
+
+    /// The log is synced through a position: what waited for it leaves.
+    pub(crate) fn on_durable(&mut self, now: Now, through: Lsn, out: &mut Outbox) {
+        if self.phase != Phase::Serving {
+            return; // A predecessor's: recovery says what is durable.
+        }
+        self.durable = self.durable.max(Some(through));
+        while let Some(waiter) = self.pending.release(through, &mut self.budget) {
+            if !waiter.asker.is_gone(now) {
+                waiter.asker.reply(waiter.reply, out);
+            }
+        }
+        self.count_levels(out);
+    }
+}
