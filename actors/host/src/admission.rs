@@ -4,7 +4,7 @@
 //! has a bound: what is not a request and has no room is dropped, as a network might.
 
 use anser_proto::{Body, Envelope, Refusal};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// Gossip messages that wait in one mailbox at most; gossip is repeated, so the surplus is dropped.
 pub(crate) const GOSSIP_QUEUED_MAX: usize = 1024;
@@ -43,6 +43,7 @@ pub(crate) struct Door {
     replies: AtomicUsize,
     requests_max: usize,
     request_bytes_max: usize,
+    closed: AtomicBool,
 }
 
 /// Room that was left, to be given back at once for a whole drain.
@@ -68,14 +69,25 @@ impl Door {
             replies: AtomicUsize::new(0),
             requests_max,
             request_bytes_max,
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Lets no more requests in: what is inside is finished, and then the actor goes.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    /// Whether no more requests are let in, whatever room there is.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
     }
 
     /// Lets an envelope in, if there is room.
     pub(crate) fn enter(&self, envelope: &Envelope) -> Entry {
         match lane(&envelope.body) {
             Lane::Request => {
-                if !take(&self.requests, 1, self.requests_max) {
+                if self.is_closed() || !take(&self.requests, 1, self.requests_max) {
                     return Entry::Refused;
                 }
                 if !take(&self.request_bytes, request_bytes(envelope), self.request_bytes_max) {
@@ -106,7 +118,6 @@ impl Door {
     }
 
     /// Requests inside.
-    #[cfg(test)]
     pub(crate) fn requests(&self) -> (usize, usize) {
         (self.requests.load(Relaxed), self.request_bytes.load(Relaxed))
     }

@@ -69,7 +69,8 @@ impl Handle {
             batch.extract_if(.., |envelope| !open || shared.door.enter(envelope) != Entry::Admitted);
         for envelope in turned_away {
             if envelope.body.is_request() {
-                let why = if open { Refusal::Busy } else { Refusal::NotServing };
+                let leaving = !open || shared.door.is_closed();
+                let why = if leaving { Refusal::NotServing } else { Refusal::Busy };
                 refused.push(refusal(&envelope, why));
             } else {
                 tracing::debug!(
@@ -122,6 +123,16 @@ impl Handle {
     /// The life of its machine now.
     pub fn life(&self) -> u32 {
         self.inner.shared.life.load(Relaxed)
+    }
+
+    /// From now on requests are answered `NotServing`; those inside are finished.
+    pub fn refuse_requests(&self) {
+        self.inner.shared.door.close();
+    }
+
+    /// Requests inside: in the mailbox, and unanswered in the machine.
+    pub fn requests(&self) -> usize {
+        self.inner.shared.door.requests().0
     }
 
     /// Stops it for good. What it was handed and has not answered ends as `Crashed`, what still waits as `NotServing`.

@@ -29,3 +29,8 @@ pub use config::{HostConfig, RestartPolicy};
 pub use handle::{ActorStatus, Handle};
 pub use shell::Shell;
 pub use watchdog::Watchdog;
+
+/// The runtime that actors live on, for whoever assembles a node.
+pub mod runtime {
+    pub use actix_rt::{Arbiter, System};
+}
