@@ -1,0 +1,183 @@
+//! The commit thread: one group, one sync, one answer to each asker. What arrives meanwhile is the next group.
+
+use super::port::{Asker, CommitJob, Origin, TableJob};
+use super::works::Works;
+use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
+use anser_storage::store::cell::{Cell, Stale};
+use anser_storage::store::{StoreError, TreeName, Trees, log};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Bytes of records from which a group is closed.
+const GROUP_BYTES: usize = 4 << 20;
+/// Most jobs of one group.
+const GROUP_JOBS_MAX: usize = 16_384;
+
+/// Where a slot is stored.
+fn cell_of(slot: SlotName) -> Cell {
+    let name = match slot {
+        SlotName::Ring => 1,
+        SlotName::Incarnation => 2,
+        SlotName::Peers => 3,
+    };
+    Cell { tree: TreeName::Slots, name }
+}
+
+/// The open segment of the log.
+#[derive(Default)]
+struct Open {
+    segment: Option<u64>,
+    next: u64,
+    bytes: u64,
+    /// Whether the one after it was asked for.
+    asked: bool,
+}
+
+/// What is to become durable together.
+#[derive(Default)]
+struct Group {
+    content: Vec<u8>,
+    records: u32,
+    last: BTreeMap<u32, Lsn>,
+    durable: BTreeMap<Origin, Lsn>,
+    answers: BTreeMap<Origin, Vec<Feedback>>,
+    saves: bool,
+    stale: Vec<Stale>,
+    recovers: Vec<Origin>,
+    carried: Vec<u64>,
+}
+
+/// Commits until the queue is closed and empty, or the store stops.
+pub(super) fn run(works: &Works) {
+    let mut open = Open::default();
+    while let Some(jobs) = works.port.commit.take(GROUP_JOBS_MAX) {
+        let mut jobs = jobs.into_iter();
+        while jobs.len() > 0 {
+            if works.port.has_failed() {
+                return;
+            }
+            if let Err(error) = commit(works, &mut open, &mut jobs) {
+                works.port.fail(&error);
+                return;
+            }
+        }
+    }
+}
+
+/// Commits a group of the first jobs.
+fn commit(
+    works: &Works,
+    open: &mut Open,
+    jobs: &mut std::vec::IntoIter<CommitJob>,
+) -> Result<(), StoreError> {
+    let began = Instant::now();
+    let mut group = Group::default();
+    while group.content.len() < GROUP_BYTES
+        && let Some(job) = jobs.next()
+    {
+        group.add(works, job)?;
+    }
+    let syncs = !group.content.is_empty() || group.saves;
+    if !group.content.is_empty() {
+        write(works, open, &group)?;
+    }
+    if syncs {
+        works.trees.sync()?;
+        metrics::histogram!("anser_commit_seconds").record(began.elapsed().as_secs_f64());
+        metrics::histogram!("anser_commit_batch").record(f64::from(group.records));
+    }
+    group.answer(works)
+}
+
+impl Group {
+    fn add(&mut self, works: &Works, job: CommitJob) -> Result<(), StoreError> {
+        match job {
+            CommitJob::Request(origin, request) => self.add_request(works, origin, request),
+            CommitJob::Carry { segment, rest } => {
+                for entry in rest {
+                    self.put(entry.shard, entry.lsn, &entry.bytes);
+                }
+                self.carried.push(segment);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_request(&mut self, works: &Works, origin: Origin, request: DiskRequest) -> Result<(), StoreError> {
+        match request {
+            DiskRequest::Append(record) => {
+                let Asker::Shard(shard) = origin.0 else {
+                    return Err(StoreError::Failed("only shards have a log".into()));
+                };
+                self.put(shard, record.lsn, &record.bytes);
+                self.records += 1;
+                self.durable.insert(origin, record.lsn);
+            }
+            DiskRequest::Save { slot, bytes } => {
+                self.stale.push(cell_of(slot).write(&works.trees, &bytes)?);
+                self.saves = true;
+                self.answers.entry(origin).or_default().push(Feedback::Saved { slot });
+            }
+            DiskRequest::Load { slot } => {
+                let bytes = cell_of(slot).read(&works.trees)?;
+                self.answers.entry(origin).or_default().push(Feedback::Loaded { slot, bytes });
+            }
+            DiskRequest::Recover => self.recovers.push(origin),
+            // Routed elsewhere by `submit`.
+            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, shard: u32, lsn: Lsn, record: &[u8]) {
+        log::put_entry(&mut self.content, shard, lsn, record);
+        let last = self.last.entry(shard).or_default();
+        *last = lsn.max(*last);
+    }
+
+    /// After the sync: tells everybody.
+    fn answer(mut self, works: &Works) -> Result<(), StoreError> {
+        for (origin, through) in self.durable {
+            self.answers.entry(origin).or_default().push(Feedback::Durable { through });
+        }
+        for (origin, feedback) in self.answers {
+            works.port.feed(origin, feedback);
+        }
+        let recovers = self.recovers.into_iter().map(|origin| TableJob::Recover { origin });
+        let carried = self.carried.into_iter().map(|segment| TableJob::Carried { segment });
+        works.port.tables.push(recovers.chain(carried));
+        self.stale.into_iter().try_for_each(|stale| stale.sweep(&works.trees))
+    }
+}
+
+/// Writes a group's pieces to the open segment, or to the next one if that is full.
+fn write(works: &Works, open: &mut Open, group: &Group) -> Result<(), StoreError> {
+    let room = open.next < log::SEGMENT_KEYS && open.bytes < log::SEGMENT_BYTES;
+    let segment = match open.segment {
+        Some(segment) if room => segment,
+        before => {
+            let segment = works.next_segment(before)?;
+            *open = Open { segment: Some(segment), ..Open::default() };
+            segment
+        }
+    };
+    let mut bytes = 0;
+    for (piece, sequence) in log::pieces(segment, open.next, &group.content).into_iter().zip(open.next..) {
+        works.trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), &piece)?;
+        bytes += piece.len() as u64;
+        open.next = sequence + 1;
+    }
+    open.bytes += bytes;
+    let mut segments = works.segments();
+    let known = segments.entry(segment);
+    known.bytes += bytes;
+    for (shard, lsn) in &group.last {
+        let last = known.last.entry(*shard).or_default();
+        *last = (*last).max(*lsn);
+    }
+    drop(segments);
+    if !open.asked && (open.next > log::SEGMENT_KEYS / 2 || open.bytes > log::SEGMENT_BYTES / 2) {
+        open.asked = works.port.tables.push([TableJob::Prepare]);
+    }
+    Ok(())
+}

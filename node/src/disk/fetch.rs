@@ -1,0 +1,38 @@
+//! The threads that read blocks.
+
+use super::port::{FetchJob, Origin};
+use super::works::Works;
+use anser_machine::Feedback;
+use anser_storage::store::recovery;
+use std::collections::BTreeMap;
+
+/// Most blocks that one thread reads before it hands them over.
+const BATCH_MAX: usize = 16;
+
+/// Reads until the queue is closed and empty.
+pub(super) fn run(works: &Works) {
+    while let Some(jobs) = works.port.fetch.take(BATCH_MAX) {
+        let mut answers: BTreeMap<Origin, Vec<Feedback>> = BTreeMap::new();
+        for job in jobs {
+            answers.entry(job.origin).or_default().push(read(works, &job));
+        }
+        for (origin, feedback) in answers {
+            works.port.feed(origin, feedback);
+        }
+    }
+}
+
+fn read(works: &Works, job: &FetchJob) -> Feedback {
+    let ticket = job.ticket;
+    if !works.trees.has_table(job.table) {
+        tracing::error!("table {} is not there", job.table.0);
+        return Feedback::FetchFailed { ticket };
+    }
+    match recovery::read_block(&works.trees, job.table, job.block) {
+        Ok(block) => Feedback::Fetched { ticket, block },
+        Err(error) => {
+            tracing::error!("{error}");
+            Feedback::FetchFailed { ticket }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A queue that whoever puts something in never waits for, and whose reader takes many at once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// From any thread to the threads that take from it.
+pub struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    /// An empty one.
+    pub fn new() -> Queue<T> {
+        Queue { state: Mutex::new(State { items: VecDeque::new(), closed: false }), filled: Condvar::new() }
+    }
+
+    /// Puts items in, in order. After the close they are gone, and it says `false`.
+    pub fn push(&self, items: impl IntoIterator<Item = T>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return false;
+        }
+        state.items.extend(items);
+        drop(state);
+        self.filled.notify_one();
+        true
+    }
+
+    /// Waits for items and takes the first ones, at most `count`. None after the close, once it is empty.
+    pub fn take(&self, count: usize) -> Option<Vec<T>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .filled
+            .wait_while(state, |state| state.items.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = count.min(state.items.len());
+        let taken: Vec<T> = state.items.drain(..count).collect();
+        if !state.items.is_empty() {
+            self.filled.notify_one();
+        }
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// Takes nothing more in; what is in it is still taken out.
+    pub fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.filled.notify_all();
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Queue")
+    }
+}

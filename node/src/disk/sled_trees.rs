@@ -1,0 +1,170 @@
+//! The store's trees on sled 0.34.7.
+//!
+//! Its `flush` ends in `sync_file_range`, which doesn't survive a power cut: a second descriptor on the same file is
+//! `fdatasync`ed after it. A log message over a quarter of `segment_size` would go to `blobs/`, which is never synced:
+//! segments are large, values small, and that folder is checked to be empty.
+
+use anser_machine::TableId;
+use anser_storage::store::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// Fixed for ever: sled can't open a folder with another.
+const SEGMENT_BYTES: usize = 8 << 20;
+/// How often sled collects its garbage; it does so nowhere else.
+const COLLECT_INTERVAL_MS: u64 = 200;
+
+/// An open sled database.
+pub struct SledTrees {
+    db: sled::Db,
+    /// A second descriptor on sled's file.
+    file: File,
+    blobs: PathBuf,
+    /// Trees in use. sled's own map is locked for as long as it drops a tree.
+    open: RwLock<HashMap<TreeName, sled::Tree>>,
+    broken: AtomicBool,
+}
+
+impl std::fmt::Debug for SledTrees {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SledTrees")
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(error.to_string())
+}
+
+fn of_sled(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } => StoreError::Damaged(error.to_string()),
+        sled::Error::Io(_)
+        | sled::Error::CollectionNotFound(_)
+        | sled::Error::Unsupported(_)
+        | sled::Error::ReportableBug(_) => failed(error),
+    }
+}
+
+impl SledTrees {
+    /// Opens or makes a database; sled's panics over damaged files come back as errors.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledTrees, StoreError> {
+        let config = sled::Config::new()
+            .path(dir)
+            .mode(sled::Mode::HighThroughput)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(Some(COLLECT_INTERVAL_MS));
+        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|_| StoreError::Damaged("sled could not read its files".into()))?
+            .map_err(of_sled)?;
+        let file = File::options().read(true).write(true).open(dir.join("db")).map_err(failed)?;
+        let trees = SledTrees {
+            db,
+            file,
+            blobs: dir.join("blobs"),
+            open: RwLock::new(HashMap::new()),
+            broken: AtomicBool::new(false),
+        };
+        trees.check_blobs()?;
+        Ok(trees)
+    }
+
+    /// Whether no value has left sled's log.
+    pub fn check_blobs(&self) -> Result<(), StoreError> {
+        match std::fs::read_dir(&self.blobs).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Failed("a value is in blobs/, which is never synced".into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Bytes that the database takes.
+    pub fn bytes_on_disk(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn tree(&self, name: TreeName) -> Result<sled::Tree, StoreError> {
+        if let Some(tree) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return Ok(tree.clone());
+        }
+        let tree = self.db.open_tree(name.to_string()).map_err(of_sled)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(name, tree.clone());
+        Ok(tree)
+    }
+
+    fn not_broken(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StoreError::Failed("it has failed before".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Trees for SledTrees {
+    fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.tree(tree)?.get(key).map_err(of_sled)?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.not_broken()?;
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(StoreError::Failed(format!("a value of {} bytes for {tree}", value.len())));
+        }
+        self.tree(tree)?.insert(key, value).map(drop).map_err(of_sled)
+    }
+
+    fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
+        self.not_broken()?;
+        self.tree(tree)?.remove(key).map(drop).map_err(of_sled)
+    }
+
+    fn walk(&self, tree: TreeName, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        // Ends at the first error: sled's iterators can give errors for ever.
+        for entry in &self.tree(tree)? {
+            let (key, value) = entry.map_err(of_sled)?;
+            if visit(&key, &value) == ControlFlow::Break(()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Result<Vec<TreeName>, StoreError> {
+        let names = self.db.tree_names();
+        Ok(names.iter().filter_map(|name| TreeName::parse(std::str::from_utf8(name).ok()?)).collect())
+    }
+
+    fn drop_tree(&self, tree: TreeName) -> Result<(), StoreError> {
+        self.not_broken()?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&tree);
+        self.db.drop_tree(tree.to_string()).map(drop).map_err(of_sled)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.not_broken()?;
+        let flushed = self.db.flush().map_err(of_sled);
+        let synced = flushed.and_then(|_| self.file.sync_data().map_err(failed));
+        if synced.is_err() {
+            self.broken.store(true, Ordering::Release);
+        }
+        synced
+    }
+}
+
+/// Whether a table is here; a block of one that is not must not make it.
+impl SledTrees {
+    /// Whether there is such a table.
+    pub fn has_table(&self, table: TableId) -> bool {
+        let name = TreeName::Table(table);
+        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name);
+        known || self.names().is_ok_and(|names| names.contains(&name))
+    }
+}

@@ -1,0 +1,150 @@
+//! What the disk's threads share: the trees, the manifest, and what the log's segments hold.
+
+use super::DiskConfig;
+use super::folder::Folder;
+use super::port::Port;
+use super::sled_trees::SledTrees;
+use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// What the threads share. Locks are taken in the order of the fields.
+#[derive(Debug)]
+pub(super) struct Works {
+    pub port: Arc<Port>,
+    pub trees: SledTrees,
+    pub log_bytes_max: u64,
+    /// Held over writing and syncing it.
+    manifest: Mutex<Manifest>,
+    /// Held briefly.
+    segments: Mutex<Segments>,
+    /// The segment that the log goes on in, laid out and listed.
+    prepared: Mutex<Option<u64>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Works {
+    /// Opens the store of a folder, drops what doesn't count, and makes the segment that the log goes on in.
+    pub fn open(folder: &Folder, config: &DiskConfig, port: Arc<Port>) -> Result<Works, StoreError> {
+        let trees = SledTrees::open(&folder.store, config.cache_bytes)?;
+        if folder.created {
+            recovery::create(&trees)?;
+            trees.sync()?;
+            folder.finish_creation()?;
+        }
+        let opened = recovery::open(&trees)?;
+        for segment in &opened.torn {
+            tracing::info!(
+                "segment {segment} of the log ended in an unfinished group; it was never acknowledged and is left out"
+            );
+        }
+        let works = Works {
+            port,
+            trees,
+            log_bytes_max: config.log_bytes_max,
+            manifest: Mutex::new(opened.manifest),
+            segments: Mutex::new(opened.segments),
+            prepared: Mutex::new(None),
+        };
+        works.prepare_segment()?;
+        works.drop_needless(|_| ())?;
+        works.trees.check_blobs()?;
+        works.measure();
+        Ok(works)
+    }
+
+    pub fn manifest(&self) -> MutexGuard<'_, Manifest> {
+        lock(&self.manifest)
+    }
+
+    pub fn segments(&self) -> MutexGuard<'_, Segments> {
+        lock(&self.segments)
+    }
+
+    /// Changes the manifest, durably.
+    pub fn change_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
+        let mut manifest = self.manifest();
+        let mut changed = manifest.clone();
+        change(&mut changed);
+        let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
+        self.trees.sync()?;
+        *manifest = changed;
+        stale.sweep(&self.trees)
+    }
+
+    /// Changes the manifest, and drops the segments that are needless then.
+    pub fn drop_needless(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
+        let mut needless = Vec::new();
+        self.change_manifest(|manifest| {
+            change(manifest);
+            needless = self.segments().needless(manifest);
+            manifest.segments.retain(|segment| !needless.contains(segment));
+        })?;
+        for segment in needless {
+            self.trees.drop_tree(TreeName::Log(segment))?;
+            self.segments().remove(segment);
+        }
+        Ok(())
+    }
+
+    /// Lays out the segment that comes next, unless there is one.
+    pub fn prepare_segment(&self) -> Result<(), StoreError> {
+        let mut prepared = lock(&self.prepared);
+        if prepared.is_some() {
+            return Ok(());
+        }
+        let segment = self.manifest().next_segment;
+        log::lay_out(&self.trees, segment)?;
+        // Listed before it holds anything, since what is not listed is void.
+        self.change_manifest(|manifest| {
+            manifest.next_segment = segment + 1;
+            manifest.segments.push(segment);
+        })?;
+        self.segments().entry(segment);
+        *prepared = Some(segment);
+        Ok(())
+    }
+
+    /// The segment that the log goes on in; `before` takes no more.
+    pub fn next_segment(&self, before: Option<u64>) -> Result<u64, StoreError> {
+        self.prepare_segment()?;
+        let segment = lock(&self.prepared).take();
+        if let Some(before) = before {
+            self.segments().entry(before).sealed = true;
+        }
+        segment.ok_or_else(|| StoreError::Failed("no segment of the log was prepared".into()))
+    }
+
+    /// Tells how large everything is.
+    pub fn measure(&self) {
+        metrics::gauge!("anser_disk_bytes").set(as_f64(self.trees.bytes_on_disk()));
+        metrics::gauge!("anser_sstables").set(as_f64(self.manifest().tables.len() as u64));
+    }
+
+    /// The last sync.
+    pub fn end(&self) {
+        let synced = if self.port.has_failed() { Ok(()) } else { self.trees.sync() };
+        if let Err(error) = synced.and_then(|()| self.trees.check_blobs()) {
+            self.port.fail(&error);
+        }
+    }
+}
+
+/// For gauges, which are floating.
+pub(super) fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// Starts a thread of the disk; a panic in it stops the store.
+pub(super) fn spawn(name: &str, works: Arc<Works>, body: fn(&Works)) -> std::io::Result<JoinHandle<()>> {
+    let called = name.to_owned();
+    std::thread::Builder::new().name(called.clone()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(|| body(&works))).is_err() {
+            works.port.fail(&format_args!("the thread {called} panicked"));
+        }
+    })
+}
