@@ -1,4 +1,4 @@
-//! Writes a key, reads it back and settles it: `cargo run -p anser-client --example put_get -- anser-dev/client`, with
+//! Writes a key, reads it back and settles it: `cargo run -p anser-client --example put_get -- anser-dev/certs`, with
 //! the addresses of a cluster that `anser dev` started.
 //!
 //! Takes the folder with `ca.pem`, `client.pem` and `client.key`, and any number of addresses.
