@@ -1,8 +1,7 @@
 //! `anser certs`: the cluster's certificate authority and its leaf certificates.
 
 use crate::dev::write_pair;
-use anser_quic::Kind;
-use anser_quic::certificates::{PemPair, create_ca, issue};
+use anser_quic::{Kind, cluster_of_authority, create_ca, issue};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Subcommand)]
 pub enum CertsCommand {
     /// Make the cluster's certificate authority: ca.pem for every machine, ca.key to be kept safe
+    #[command(after_help = "Example:\n  anser certs ca --cluster shop --dir /etc/anser")]
     Ca {
         /// The cluster's name: part of every certificate, so that clusters can't be mixed up
         #[arg(long)]
@@ -19,10 +19,13 @@ pub enum CertsCommand {
         dir: PathBuf,
     },
     /// Make a node's certificate
+    #[command(after_help = "Example:\n  anser certs node n1 --ca /etc/anser --dir /etc/anser")]
     Node(LeafArgs),
     /// Make a client's certificate
+    #[command(after_help = "Example:\n  anser certs client web --ca /etc/anser --dir /etc/anser")]
     Client(LeafArgs),
     /// Make an operator's certificate: a client's that may also found and change the cluster
+    #[command(after_help = "Example:\n  anser certs operator alice --ca /etc/anser --dir /etc/anser")]
     Operator(LeafArgs),
 }
 
@@ -65,11 +68,12 @@ fn run_leaf(kind: Kind, leaf: &LeafArgs) -> Result<()> {
         std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}; make it with `anser certs ca`", path.display()))
     };
-    let ca = PemPair { cert: read(&leaf.ca.join("ca.pem"))?, key: read(&leaf.ca.join("ca.key"))? };
-    let cluster = anser_quic::certificates::cluster_of(&ca.cert)?;
+    let (authority, authority_key) = (read(&leaf.ca.join("ca.pem"))?, read(&leaf.ca.join("ca.key"))?);
+    let cluster = cluster_of_authority(&authority)?;
     std::fs::create_dir_all(&leaf.dir)?;
     let (cert, key) = (leaf.dir.join(format!("{}.pem", leaf.name)), leaf.dir.join(format!("{}.key", leaf.name)));
-    write_pair(&issue(&ca, &cluster, kind, &leaf.name, leaf.days)?, &cert, &key)?;
+    let pair = issue(&authority, &authority_key, &cluster, kind, &leaf.name, leaf.days)?;
+    write_pair(&pair, &cert, &key)?;
     println!("made {} and {}", cert.display(), key.display());
     Ok(())
 }

@@ -7,7 +7,7 @@ use anser_model::ring::{Founding, MemberState, NodeName, Record, RosterEntry};
 use anser_model::{ClusterId, NodeId};
 use anser_proto::admin::{AdminReply, AdminRequest, NodeDescription};
 use anser_proto::{Body, Role};
-use anser_quic::{ClientConnection, ClientEndpoint};
+use anser_quic::{ClientConnection, ClientEndpoint, Credentials};
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,6 +25,11 @@ const TRY_EVERY: Duration = Duration::from_millis(100);
 
 /// What `anser init` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  anser init --profile operator.toml --member n1=10.0.0.1:7400 --member n2=10.0.0.2:7400 --member n3=10.0.0.3:7400
+
+The nodes must run. A run that ended halfway can be run again.")]
 pub struct InitArgs {
     /// A founding member: its name and the address that it listens on; give each
     #[arg(long = "member", value_name = "NODE=ADDRESS", required = true, value_parser = parse_member)]
@@ -80,9 +85,9 @@ struct Founder {
 /// Founds a cluster of these members, or completes its founding.
 pub async fn found(profile: &Path, members: Vec<(String, SocketAddr)>, partitions: u16) -> Result<Record> {
     let profile = crate::cli::profile::read(profile)?;
-    let credentials = profile.credentials()?;
+    let credentials = Credentials::load(&profile.ca, &profile.cert, &profile.key)?;
     let cluster_name = credentials.identity().cluster.clone();
-    let endpoint = ClientEndpoint::new(credentials)?;
+    let endpoint = ClientEndpoint::new(credentials);
     let mut founders = Vec::new();
     for (name, address) in members {
         founders.push(meet(&endpoint, name, address).await?);
@@ -119,7 +124,7 @@ async fn meet(endpoint: &ClientEndpoint, name: String, address: SocketAddr) -> R
     let connection = loop {
         match endpoint.connect(address, ANSWER_WITHIN).await {
             Ok(connection) => break connection,
-            Err(error) if error.is_refusal() || Instant::now() > deadline => {
+            Err(error) if error.is_not_allowed() || Instant::now() > deadline => {
                 return Err(anyhow!(error).context(format!("cannot reach node {name} at {address}")));
             }
             Err(_) => tokio::time::sleep(TRY_EVERY).await,

@@ -17,6 +17,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What `anser demo` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  anser demo                       with the files of this folder
+  anser demo --files /usr/share/doc --json")]
 pub struct DemoArgs {
     /// The folder whose files are stored [default: the current one]
     #[arg(long)]

@@ -2,8 +2,7 @@
 //!
 //! Keeps: nothing that a run made before is made anew, and no folder is emptied that `dev` did not make.
 
-use anser_quic::certificates::{PemPair, create_ca, issue};
-use anser_quic::Kind;
+use anser_quic::{Kind, PemPair, create_ca, issue};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -110,12 +109,13 @@ impl Layout {
         if !ca_key.exists() {
             write_pair(&create_ca(CLUSTER_NAME)?, &ca_cert, &ca_key)?;
         }
-        let ca = PemPair { cert: fs::read_to_string(&ca_cert)?, key: fs::read_to_string(&ca_key)? };
+        let (authority, authority_key) = (fs::read_to_string(&ca_cert)?, fs::read_to_string(&ca_key)?);
         let nodes = self.nodes.iter().map(|node| (Kind::Node, node.name.as_str()));
         for (kind, name) in nodes.chain([(Kind::Client, "client"), (Kind::Operator, "operator")]) {
             let (cert, key) = (certs.join(format!("{name}.pem")), certs.join(format!("{name}.key")));
             if !cert.exists() {
-                write_pair(&issue(&ca, CLUSTER_NAME, kind, name, CERTIFICATE_DAYS)?, &cert, &key)?;
+                let pair = issue(&authority, &authority_key, CLUSTER_NAME, kind, name, CERTIFICATE_DAYS)?;
+                write_pair(&pair, &cert, &key)?;
             }
         }
         Ok(())
@@ -194,7 +194,7 @@ pub fn write_pair(pair: &PemPair, cert: &Path, key: &Path) -> Result<()> {
         .open(key)
         .with_context(|| format!("cannot make {} (an existing key is never overwritten)", key.display()))?;
     std::io::Write::write_all(&mut file, pair.key.as_bytes())?;
-    fs::write(cert, &pair.cert).with_context(|| format!("cannot write {}", cert.display()))
+    fs::write(cert, &pair.certificate).with_context(|| format!("cannot write {}", cert.display()))
 }
 
 /// Replaces a file at once: a reader sees the old content or the new.

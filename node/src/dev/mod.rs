@@ -25,6 +25,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// What `anser dev` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  anser dev                                three nodes, data in ./anser-dev
+  anser dev --dcs 2 --nodes 3 --fresh      two data centres, begun anew")]
 pub struct DevArgs {
     /// Data centres [default: 1, or what is there]
     #[arg(long)]

@@ -26,6 +26,9 @@ pub trait View: Send + Sync + 'static {
     fn cluster(&self) -> serde_json::Value;
     /// Every actor.
     fn actors(&self) -> serde_json::Value;
+    /// Makes an actor panic at its next step. Whether there is such an actor.
+    #[cfg(feature = "faults")]
+    fn inject_panic(&self, actor: &str, slot: u32) -> bool;
     /// Brings gauges that are read from elsewhere up to date.
     fn refresh_metrics(&self);
 }
@@ -48,8 +51,10 @@ pub async fn serve(
         .route("/live", on_get(|State(pages): State<Pages>| async move { health(pages.view.live()) }))
         .route("/ready", on_get(|State(pages): State<Pages>| async move { health(pages.view.ready()) }))
         .route("/api/v1/cluster", on_get(|State(pages): State<Pages>| async move { Json(pages.view.cluster()) }))
-        .route("/api/v1/actors", on_get(|State(pages): State<Pages>| async move { Json(pages.view.actors()) }))
-        .with_state(Pages { view, metrics });
+        .route("/api/v1/actors", on_get(|State(pages): State<Pages>| async move { Json(pages.view.actors()) }));
+    #[cfg(feature = "faults")]
+    let router = router.route("/faults/panic/{actor}/{slot}", axum::routing::post(panic_page));
+    let router = router.with_state(Pages { view, metrics });
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
@@ -57,6 +62,15 @@ async fn metrics_page(State(pages): State<Pages>) -> Response {
     pages.view.refresh_metrics();
     pages.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render()).into_response()
+}
+
+/// Makes an actor panic at its next step.
+#[cfg(feature = "faults")]
+async fn panic_page(
+    State(pages): State<Pages>,
+    axum::extract::Path((actor, slot)): axum::extract::Path<(String, u32)>,
+) -> StatusCode {
+    if pages.view.inject_panic(&actor, slot) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }
 
 fn health(state: Result<(), String>) -> Response {

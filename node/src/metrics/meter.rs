@@ -6,7 +6,7 @@ use anser_model::{KeyspaceId, NodeId};
 use anser_proto::gossip::PeerState;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// Counters of one keyspace's requests, by operation and outcome.
 type Requests = [[Counter; 4]; 3];
@@ -22,10 +22,15 @@ pub struct Meter {
     body_clashes: Counter,
     bloom: [Counter; 2],
     cache: [Counter; 2],
-    memtable_bytes: Vec<Gauge>,
-    tables: Vec<Gauge>,
+    shards: OnceLock<Shards>,
     seen: Mutex<Seen>,
     me: NodeId,
+}
+
+/// Gauges that each shard has its own of.
+struct Shards {
+    memtable_bytes: Vec<Gauge>,
+    tables: Vec<Gauge>,
 }
 
 /// The newest facts that member counts are made of.
@@ -36,8 +41,8 @@ struct Seen {
 }
 
 impl Meter {
-    /// The metrics of a node with so many shards.
-    pub fn new(me: NodeId, shards: u32) -> Meter {
+    /// The metrics of a node.
+    pub fn new(me: NodeId) -> Meter {
         let by_op = |name: &'static str| Op::ALL.map(|op| counter!(name, "op" => op.name()));
         let meter = Meter {
             requests: RwLock::default(),
@@ -49,10 +54,7 @@ impl Meter {
             body_clashes: counter!("anser_body_clashes_total"),
             bloom: ["maybe", "ruled_out"].map(|result| counter!("anser_bloom_total", "result" => result)),
             cache: ["miss", "hit"].map(|result| counter!("anser_cache_total", "result" => result)),
-            memtable_bytes: (0..shards)
-                .map(|shard| gauge!("anser_memtable_bytes", "shard" => shard.to_string()))
-                .collect(),
-            tables: (0..shards).map(|shard| gauge!("anser_sstables", "shard" => shard.to_string())).collect(),
+            shards: OnceLock::new(),
             seen: Mutex::default(),
             me,
         };
@@ -62,6 +64,19 @@ impl Meter {
             gauge!("anser_partitions", "state" => state).set(0.0);
         }
         meter
+    }
+
+    /// The node has so many shards.
+    pub fn set_shards(&self, shards: u32) {
+        let each = |name: &'static str| (0..shards).map(|shard| gauge!(name, "shard" => shard.to_string())).collect();
+        self.shards.get_or_init(|| Shards { memtable_bytes: each("anser_memtable_bytes"), tables: each("anser_sstables") });
+    }
+
+    fn of_shard(&self, shard: u32, gauges: impl Fn(&Shards) -> &Vec<Gauge>, value: u64) {
+        let gauge = self.shards.get().and_then(|shards| gauges(shards).get(usize::try_from(shard).ok()?));
+        if let Some(gauge) = gauge {
+            gauge.set(value as f64);
+        }
     }
 
     fn know_keyspace(&self, keyspace: Option<KeyspaceId>, name: &str) -> Arc<Requests> {
@@ -101,15 +116,9 @@ impl Meter {
             Count::Bloom { ruled_out } => pick(&self.bloom, ruled_out).increment(1),
             Count::Cache { hit } => pick(&self.cache, hit).increment(1),
             Count::MemtableBytes { shard, bytes } => {
-                if let Some(gauge) = self.memtable_bytes.get(shard as usize) {
-                    gauge.set(bytes as f64);
-                }
+                self.of_shard(shard, |shards| &shards.memtable_bytes, bytes);
             }
-            Count::Tables { shard, tables } => {
-                if let Some(gauge) = self.tables.get(shard as usize) {
-                    gauge.set(tables as f64);
-                }
-            }
+            Count::Tables { shard, tables } => self.of_shard(shard, |shards| &shards.tables, tables),
         }
     }
 

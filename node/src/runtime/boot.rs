@@ -3,19 +3,21 @@
 //! Keeps: nothing is served before what it needs is there; a signal ends the process within ten seconds, in order: no more
 //! requests, answers out, disk synced.
 
+use super::budget::Budget;
 use super::clock::Clock;
 use super::roster;
 use super::threads::Arbiters;
 use super::switchboard::Switchboard;
 use super::view::NodeView;
 use crate::config::{Config, LogFormat};
-use crate::disk::{Disk, DiskConfig};
+use crate::disk::{Disk, DiskConfig, OpenedFolder};
 use crate::{http, metrics};
 use anser_host::Watchdog;
 use anser_host::runtime::System;
-use anser_model::Member;
+use anser_model::{Member, NodeId};
 use anser_quic::{Credentials, Kind, Limits, NetworkConfig, NetworkHandle, NodeNetwork};
 use anyhow::{Context, Result, anyhow, bail};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,11 +34,18 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 const SEEDS_EVERY: Duration = Duration::from_secs(1);
 /// And how often else, in those rounds.
 const SEEDS_SELDOM: u64 = 30;
+/// Most shards of a new data folder.
+const SHARDS_MAX: u32 = 16;
 /// How long an actor may be stuck before the process gives up: its supervisor starts it anew.
 const STUCK_ABORT_AFTER: Duration = Duration::from_secs(30);
 
 /// What `anser node` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  anser node --config /etc/anser/node.toml
+
+Every key of the file can be overridden by ANSER_<SECTION>_<KEY>, for instance ANSER_LOG_LEVEL=debug.")]
 pub struct NodeArgs {
     /// The configuration file
     #[arg(long)]
@@ -84,13 +93,13 @@ async fn serve(config: Config, supervised: bool) -> Result<()> {
         .with_context(|| format!("can't listen on {}/tcp (HTTP); is the port in use?", config.http))?;
     let page = metrics::install()?;
     let clock = Clock::new();
-    let opened = Disk::open(&config.data_dir, DiskConfig::new(identity.node, config.memory_bytes))?;
-    let member = Member { node: identity.node, folder: opened.folder };
-    let switchboard = Arc::new(Switchboard::new(identity.node, opened.shards, clock));
-    let disk = opened.start(switchboard.clone())?;
+    let switchboard = Arc::new(Switchboard::new(identity.node, clock));
+    let opened = open_disk(&config, identity.node, &switchboard)?;
+    let (disk, member) = (opened.disk, Member { node: identity.node, folder: opened.folder });
+    switchboard.set_shards(opened.shards);
     switchboard.set_disk(disk.handle());
 
-    let arbiters = Arbiters::start(shards);
+    let arbiters = Arbiters::start(opened.shards);
     let network = start_network(&config, &credentials, member, clock, &switchboard, &arbiters).await?;
     switchboard.peers().set_network(network.handle());
     switchboard.set_directory(roster::start(&config, &identity.cluster, member, &arbiters, &switchboard));
@@ -127,7 +136,7 @@ async fn serve(config: Config, supervised: bool) -> Result<()> {
         // Without a receiver the pages are closed already.
         let _ = close_pages.send(());
         pages.abort();
-        closed.map_err(|error| anyhow!("closing the disk: {error}"))?.context("closing the disk")
+        closed.context("closing the disk")
     };
     let closed = tokio::time::timeout(STOP_WITHIN, closing).await;
     arbiters.stop();
@@ -136,7 +145,16 @@ async fn serve(config: Config, supervised: bool) -> Result<()> {
     Ok(())
 }
 
-/// A thread of the disk may still hand answers in while the actors go; the network's tasks live on its arbiter.
+/// Opens the data folder; a new one gets a shard for each processor that the network's thread leaves free.
+fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> Result<OpenedFolder> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let shards = u32::try_from(processors - 1).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
+    let budget = Budget::of(config.memory_bytes, shards);
+    let wanted = DiskConfig { cache_bytes: budget.sled, ..DiskConfig::new(node, shards) };
+    Ok(Disk::open(&config.data_dir, &wanted, switchboard.clone())?)
+}
+
+/// The network's tasks live on its arbiter.
 async fn start_network(
     config: &Config,
     credentials: &Credentials,

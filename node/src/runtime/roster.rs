@@ -9,7 +9,7 @@ use anser_host::{Factory, HostConfig, Shell, spawn};
 use anser_membership::{Membership, Probing};
 use anser_model::{Life, Member};
 use anser_proto::Role;
-use anser_replica::{Limits, Replica, ReplicaConfig};
+use anser_replica::{EngineLimits, Limits, Replica, ReplicaConfig};
 use std::sync::Arc;
 
 /// Starts every actor.
@@ -75,12 +75,8 @@ fn coordinator(config: &Config, member: Member) -> Factory {
 }
 
 fn replica(member: Member, shard: u32, shards: u32, budget: Budget) -> Factory {
-    let limits = Limits {
-        pending_bytes_max: budget.requests,
-        memtable_bytes: budget.memtable,
-        cache_bytes: budget.cache,
-        ..Limits::default()
-    };
+    let engine = EngineLimits { memtable_bytes: budget.memtable, cache_bytes: budget.cache, ..EngineLimits::default() };
+    let limits = Limits { pending_bytes_max: budget.requests, engine, ..Limits::default() };
     Arc::new(move |life| {
         // A new Life at every start and every rebuild: no dot is ever minted twice.
         let copy_life = Life(random_u64());

@@ -57,16 +57,21 @@ pub(super) struct Switchboard {
 }
 
 impl Switchboard {
-    /// One that knows nobody yet: what is sent before everything is in place is dropped.
-    pub(super) fn new(me: NodeId, shards: u32, clock: Clock) -> Switchboard {
+    /// One that knows nobody yet. Whoever sends before the actors are in place waits for that: it happens at the start only.
+    pub(super) fn new(me: NodeId, clock: Clock) -> Switchboard {
         Switchboard {
             me,
             clock,
             disk: OnceLock::new(),
             directory: OnceLock::new(),
             peers: PeerBook::default(),
-            meter: Meter::new(me, shards),
+            meter: Meter::new(me),
         }
+    }
+
+    /// The data folder has so many shards.
+    pub(super) fn set_shards(&self, shards: u32) {
+        self.meter.set_shards(shards);
     }
 
     /// Puts the disk in place.
@@ -91,7 +96,7 @@ impl Switchboard {
 
     /// Delivers messages for this node: one call for each actor that gets any. What is for nobody here is refused.
     pub(super) fn deliver_here(&self, batch: Vec<Envelope>) {
-        let Some(directory) = self.directory.get() else { return };
+        let directory = self.directory.wait();
         let mut parts: BTreeMap<(Role, u32), (&Handle, Vec<Envelope>)> = BTreeMap::new();
         let mut refused = Vec::new();
         for envelope in batch {
@@ -133,15 +138,13 @@ impl Shell for Switchboard {
 
     fn disk(&self, role: Role, slot: u32, life: u32, batch: Vec<DiskRequest>) {
         let asker = if role == Role::Replica { Asker::Shard(slot) } else { Asker::Control };
-        if let Some(disk) = self.disk.get() {
-            disk.submit(asker, life, batch);
-        }
+        self.disk.wait().submit(asker, life, batch);
     }
 
     fn publish(&self, fact: Fact) {
         self.meter.note(&fact);
         self.peers.note(&fact);
-        for handle in self.directory.get().iter().flat_map(|directory| directory.all()) {
+        for handle in self.directory.wait().all() {
             handle.tell(fact.clone());
         }
     }
@@ -157,7 +160,7 @@ impl Shell for Switchboard {
 
 impl FeedbackSink for Switchboard {
     fn feed(&self, asker: Asker, life: u32, batch: Vec<Feedback>) {
-        let Some(directory) = self.directory.get() else { return };
+        let directory = self.directory.wait();
         let handle = match asker {
             Asker::Shard(shard) => usize::try_from(shard).ok().and_then(|shard| directory.replicas.get(shard)),
             Asker::Control => Some(&directory.membership),

@@ -94,6 +94,13 @@ impl View for NodeView {
         json!(actors)
     }
 
+    #[cfg(feature = "faults")]
+    fn inject_panic(&self, actor: &str, slot: u32) -> bool {
+        let mut actors = self.switchboard.directory().into_iter().flat_map(|directory| directory.all());
+        let found = actors.find(|handle| handle.name() == actor && handle.slot() == slot);
+        found.map(anser_host::Handle::inject_panic).is_some()
+    }
+
     fn refresh_metrics(&self) {
         metrics::gauge!("anser_certificate_expiry_seconds").set(self.certificate_expires_at_s as f64);
         self.switchboard.peers().refresh_metrics();
