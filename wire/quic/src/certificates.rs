@@ -7,7 +7,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, SanType,
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::time::{Duration, SystemTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// How long an authority is valid, in days.
 pub const AUTHORITY_DAYS: u32 = 3650;
@@ -18,6 +20,8 @@ pub const DAYS_MAX: u32 = 36_500;
 /// How far a certificate is dated back, in seconds: clocks differ.
 const BACKDATED_S: u64 = 3600;
 const DAY_S: u64 = 86_400;
+/// What follows the cluster's name in its authority's.
+const AUTHORITY_SUFFIX: &str = " authority";
 
 /// A certificate and its private key, in PEM.
 #[derive(Clone)]
@@ -53,7 +57,7 @@ pub enum CertificateError {
 /// Makes a cluster's authority.
 pub fn create_ca(cluster: &str) -> Result<PemPair, CertificateError> {
     let mut params = dated(AUTHORITY_DAYS)?;
-    params.distinguished_name.push(DnType::CommonName, format!("{} authority", name(cluster)?));
+    params.distinguished_name.push(DnType::CommonName, format!("{}{AUTHORITY_SUFFIX}", name(cluster)?));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
@@ -70,7 +74,8 @@ pub fn issue(
     holder: &str,
     days: u32,
 ) -> Result<PemPair, CertificateError> {
-    let authority = |what| move |error: rcgen::Error| CertificateError::Authority { what, why: error.to_string() };
+    let authority =
+        |what| move |error: rcgen::Error| CertificateError::Authority { what, why: error.to_string() };
     let ca_key = KeyPair::from_pem(ca_key).map_err(authority("key"))?;
     let issuer = Issuer::from_ca_cert_pem(ca_certificate, ca_key).map_err(authority("certificate"))?;
     let (cluster, holder) = (name(cluster)?, name(holder)?);
@@ -90,6 +95,16 @@ pub fn issue(
     let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
     let certificate = params.signed_by(&key, &issuer).map_err(making)?;
     Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// The cluster whose authority this is, by its certificate.
+pub fn cluster_of_authority(certificate: &str) -> Result<String, CertificateError> {
+    let unusable = |why: &str| CertificateError::Authority { what: "certificate", why: why.to_owned() };
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| unusable("it is not PEM"))?;
+    let (_, read) = X509Certificate::from_der(der.as_ref()).map_err(|_| unusable("it is not readable"))?;
+    let names = read.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let cluster = names.filter_map(|name| name.strip_suffix(AUTHORITY_SUFFIX)).find(|cluster| is_name(cluster));
+    cluster.map(str::to_owned).ok_or_else(|| unusable("it names no cluster; make one with `anser certs ca`"))
 }
 
 fn name(text: &str) -> Result<&str, CertificateError> {

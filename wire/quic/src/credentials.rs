@@ -119,8 +119,8 @@ impl Credentials {
         let leaf = chain.first().ok_or_else(|| certificate.bad("it holds no certificate"))?;
         let passport = Passport::of_certificate(leaf)
             .map_err(|why| CredentialsError::Identity { file: certificate.file.to_owned(), why })?;
-        let der = PrivateKeyDer::from_pem_slice(key.pem)
-            .map_err(|_| key.bad("it holds no private key in PEM"))?;
+        let der =
+            PrivateKeyDer::from_pem_slice(key.pem).map_err(|_| key.bad("it holds no private key in PEM"))?;
         let secret = blake3::derive_key("anser-quic 2026 secrets of an endpoint", der.secret_der());
         let signer =
             any_supported_type(&der).map_err(|error| key.bad(format!("the key can't be used: {error}")))?;
@@ -179,7 +179,11 @@ mod tests {
             fs::write(&path, text).unwrap();
             path
         };
-        let good = (write("ca.pem", &ca.certificate), write("n1.pem", &leaf.certificate), write("n1.key", &leaf.key));
+        let good = (
+            write("ca.pem", &ca.certificate),
+            write("n1.pem", &leaf.certificate),
+            write("n1.key", &leaf.key),
+        );
         let loaded = Credentials::load(&good.0, &good.1, &good.2).unwrap();
         assert_eq!(loaded.identity().name, "n1");
         let fails = |ca: &Path, certificate: &Path, key: &Path, words: &[&str]| {
@@ -192,7 +196,12 @@ mod tests {
         fails(&good.0, &good.2, &good.2, &["n1.key", "no certificate"]);
         fails(&good.0, &good.0, &good.2, &["ca.pem", "anser://"]);
         fails(&good.0, &good.1, &good.1, &["n1.pem", "no private key"]);
-        fails(&good.0, &good.1, &write("other.key", &other.key), &["other.key", "n1.pem", "not the private key"]);
+        fails(
+            &good.0,
+            &good.1,
+            &write("other.key", &other.key),
+            &["other.key", "n1.pem", "not the private key"],
+        );
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Identity {
 impl Passport {
     /// Reads a certificate.
     pub fn of_certificate(der: &CertificateDer<'_>) -> Result<Passport, BadIdentity> {
-        let (_, certificate) = X509Certificate::from_der(der.as_ref()).map_err(|_| BadIdentity::Unreadable)?;
+        let (_, certificate) =
+            X509Certificate::from_der(der.as_ref()).map_err(|_| BadIdentity::Unreadable)?;
         let names = certificate.subject_alternative_name().map_err(|_| BadIdentity::Unreadable)?;
         let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
         let mut uris = names.iter().filter_map(|name| match name {

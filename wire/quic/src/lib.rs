@@ -8,7 +8,7 @@
 //! order across streams, retries of requests, and any knowledge of what messages mean beyond their class.
 
 mod accept;
-mod bulk;
+mod call;
 mod certificates;
 mod client;
 mod credentials;
@@ -23,13 +23,16 @@ mod queue;
 mod reader;
 mod rejection;
 mod route;
+#[cfg(test)]
+mod samples;
 mod session;
 mod settings;
 mod shared;
+mod start;
 mod stats;
 mod verify;
 
-pub use certificates::{AUTHORITY_DAYS, CertificateError, LEAF_DAYS, PemPair, create_ca, issue};
+pub use certificates::{AUTHORITY_DAYS, CertificateError, LEAF_DAYS, PemPair, cluster_of_authority, create_ca, issue};
 pub use client::{CallError, ClientConnection, ClientEndpoint, OUTSTANDING_MAX};
 pub use credentials::{Credentials, CredentialsError};
 pub use identity::{BadIdentity, Identity, Kind, Passport, is_name};

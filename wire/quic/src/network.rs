@@ -159,6 +159,8 @@ pub enum BindError {
 /// A node's network; dropping it closes it at once.
 pub struct NodeNetwork {
     handle: NetworkHandle,
+    quic: SocketAddr,
+    bulk: SocketAddr,
 }
 
 /// A way to send, for any thread.
@@ -168,7 +170,8 @@ pub struct NetworkHandle(Arc<Shared>);
 impl NodeNetwork {
     /// Binds and starts. Call it inside the runtime (or arbiter) that the data endpoint is to live on.
     pub fn start(config: NetworkConfig, inbound: Arc<dyn Inbound>) -> Result<NodeNetwork, BindError> {
-        todo!()
+        let (shared, quic, bulk) = crate::start::start(config, inbound)?;
+        Ok(NodeNetwork { handle: NetworkHandle(shared), quic, bulk })
     }
 
     /// A way to send.
@@ -178,17 +181,23 @@ impl NodeNetwork {
 
     /// Where the data endpoint listens.
     pub fn quic_address(&self) -> SocketAddr {
-        todo!()
+        self.quic
     }
 
     /// Where the bulk endpoint listens.
     pub fn bulk_address(&self) -> SocketAddr {
-        todo!()
+        self.bulk
     }
 
     /// Takes no more connections, sends what is queued, closes everything with a reason. Bounded to a few seconds.
     pub async fn close(&self) {
-        todo!()
+        crate::start::close(&self.handle.0).await;
+    }
+}
+
+impl Drop for NodeNetwork {
+    fn drop(&mut self) {
+        crate::start::close_at_once(&self.handle.0);
     }
 }
 
@@ -196,31 +205,40 @@ impl NetworkHandle {
     /// Sends messages to other nodes and to sessions. A request that can't be sent comes back as
     /// [`anser_proto::Body::Refused`] through [`Inbound::deliver`], from [`Source::Own`].
     pub fn send(&self, batch: Vec<Envelope>) {
-        todo!()
+        self.0.send(batch);
     }
 
-    /// A peer listens here.
+    /// A peer listens here. Nobody is dialled before there is something to say.
     pub fn set_address(&self, node: NodeId, address: SocketAddr) {
-        todo!()
+        if node != self.0.me && self.0.peer_or_new(node).set_address(address) {
+            self.0.address_changed(node);
+        }
     }
 
     /// Dials a node nobody has named yet; [`Inbound::learned`] tells who it is. One attempt.
     pub fn dial_seed(&self, address: SocketAddr) {
-        todo!()
+        let shared = Arc::clone(&self.0);
+        self.0.main.runtime.spawn(crate::dial::dial_seed(shared, address));
     }
 
     /// Counters.
     pub fn stats(&self) -> &Stats {
-        todo!()
+        &self.0.stats
     }
 
     /// The round trip times of the connected peers.
     pub fn rtts(&self) -> Vec<(NodeId, Duration)> {
-        todo!()
+        let peers = self.0.all_peers();
+        peers.iter().filter_map(|peer| Some((peer.node, peer.control.kept()?.connection.rtt()))).collect()
     }
 
     /// Sessions now.
     pub fn sessions(&self) -> usize {
-        todo!()
+        self.0.sessions.len()
+    }
+
+    /// Seconds since 1970 from which this node's certificate is no longer valid.
+    pub fn certificate_expires_at_s(&self) -> i64 {
+        self.0.credentials.expires_at_s()
     }
 }

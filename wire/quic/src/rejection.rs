@@ -176,7 +176,10 @@ impl ConnectError {
                 }
             }
             ConnectionError::ConnectionClosed(close) => {
-                match Rejection::of_close(u64::from(close.error_code), &String::from_utf8_lossy(&close.reason)) {
+                match Rejection::of_close(
+                    u64::from(close.error_code),
+                    &String::from_utf8_lossy(&close.reason),
+                ) {
                     Some(why) => ConnectError::RefusedByPeer { address, why },
                     None => closed(),
                 }
@@ -190,7 +193,9 @@ impl ConnectError {
                     Some(_) | None => closed(),
                 }
             }
-            ConnectionError::Reset | ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => closed(),
+            ConnectionError::Reset | ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => {
+                closed()
+            }
         }
     }
 }

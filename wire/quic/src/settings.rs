@@ -97,7 +97,10 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<quinn::ServerCo
 }
 
 /// A dialler's settings.
-pub(crate) fn client_config(credentials: &Credentials, end: End) -> Result<quinn::ClientConfig, rustls::Error> {
+pub(crate) fn client_config(
+    credentials: &Credentials,
+    end: End,
+) -> Result<quinn::ClientConfig, rustls::Error> {
     let tls = crate::verify::dialler_config(credentials)?;
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls)
         .map_err(|error| rustls::Error::General(error.to_string()))?;

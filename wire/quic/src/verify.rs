@@ -85,7 +85,8 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// What the other end's certificate says, once its handshake is done.
 pub(crate) fn identity_of(connection: &quinn::Connection) -> Result<Identity, Rejection> {
-    let shown = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let shown =
+        connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let leaf = shown.as_ref().and_then(|chain| chain.first()).ok_or(Rejection::NoCertificate)?;
     Identity::of_certificate(leaf).map_err(|_| Rejection::BadCertificate)
 }
