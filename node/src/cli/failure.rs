@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line() {
-        let failure = Failure::usage("a\nb").at("put default/k\r\n");
+        let failure = Failure::usage("a\nb").at("put\r\ndefault/k");
         assert_eq!(failure.to_string(), "put default/k: a b");
     }
 }
