@@ -77,12 +77,13 @@ fn commit(
     {
         group.add(works, job)?;
     }
-    let syncs = !group.content.is_empty() || group.saves;
-    if !group.content.is_empty() {
-        write(works, open, &group)?;
+    if group.saves && group.content.is_empty() {
+        log::put_mark(&mut group.content);
     }
-    if syncs {
+    if !group.content.is_empty() {
+        let segment = write(works, open, &group)?;
         works.trees.sync()?;
+        works.note(|reached| (reached.segment, reached.pieces) = (segment, open.next))?;
         metrics::histogram!("anser_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("anser_commit_batch").record(f64::from(group.records));
     }
@@ -150,8 +151,8 @@ impl Group {
     }
 }
 
-/// Writes a group's pieces to the open segment, or to the next one if that is full.
-fn write(works: &Works, open: &mut Open, group: &Group) -> Result<(), StoreError> {
+/// Writes a group's pieces to the open segment, or to the next one if that is full; tells which.
+fn write(works: &Works, open: &mut Open, group: &Group) -> Result<u64, StoreError> {
     let room = open.next < log::SEGMENT_KEYS && open.bytes < log::SEGMENT_BYTES;
     let segment = match open.segment {
         Some(segment) if room => segment,
@@ -179,5 +180,5 @@ fn write(works: &Works, open: &mut Open, group: &Group) -> Result<(), StoreError
     if !open.asked && (open.next > log::SEGMENT_KEYS / 2 || open.bytes > log::SEGMENT_BYTES / 2) {
         open.asked = works.port.tables.push([TableJob::Prepare]);
     }
-    Ok(())
+    Ok(segment)
 }

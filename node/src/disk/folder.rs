@@ -1,9 +1,9 @@
 //! The folder itself: its lock, its identity, and what is wrong with it.
 //!
 //! `LOCK` is held by the process that uses it; `identity` says whose it is, and is there only once the folder is complete;
-//! `store/` is sled's.
+//! `store/` is sled's; `witness` tells how far it has come.
 
-use super::DiskConfig;
+use super::{DiskConfig, witness};
 use anser_model::{FolderId, NodeId};
 use anser_storage::store::StoreError;
 use rustix::fs::{FlockOperation, flock};
@@ -153,9 +153,11 @@ pub(super) fn open(dir: &Path, config: &DiskConfig) -> Result<Folder, OpenError>
 
 /// Begins to make a folder, over what an attempt before may have left.
 fn begin_creation(dir: &Path, config: &DiskConfig) -> io::Result<Identity> {
-    match fs::remove_dir_all(dir.join(STORE)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    for removed in [fs::remove_dir_all(dir.join(STORE)), fs::remove_file(dir.join(witness::NAME))] {
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
     }
     let mut folder = FolderId::default();
     getrandom::fill(&mut folder.0).map_err(io::Error::other)?;
@@ -168,6 +170,11 @@ fn begin_creation(dir: &Path, config: &DiskConfig) -> io::Result<Identity> {
 }
 
 impl Folder {
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The store is complete and synced: now the folder counts.
     pub fn finish_creation(&self) -> Result<(), StoreError> {
         let finish = || {

@@ -16,6 +16,7 @@ mod port;
 mod queue;
 mod sled_trees;
 mod tables;
+mod witness;
 mod works;
 
 #[cfg(test)]
@@ -88,7 +89,8 @@ impl Disk {
     ) -> Result<OpenedFolder, OpenError> {
         let folder = folder::open(dir, config)?;
         let port = Arc::new(Port::new(sink));
-        let works = Works::open(&folder, config, port.clone()).map_err(|error| OpenError::of(dir, &error))?;
+        let works = works::guarded(|| Works::open(&folder, config, port.clone()))
+            .map_err(|error| OpenError::of(dir, &error))?;
         let works = Arc::new(works);
         let start = |name: &str, body: fn(&Works)| {
             works::spawn(name, works.clone(), body)

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -52,7 +51,7 @@ fn of_sled(error: sled::Error) -> StoreError {
 }
 
 impl SledTrees {
-    /// Opens or makes a database; sled's panics over damaged files come back as errors.
+    /// Opens or makes a database. sled panics over some damage.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledTrees, StoreError> {
         let config = sled::Config::new()
             .path(dir)
@@ -60,9 +59,7 @@ impl SledTrees {
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(cache_bytes)
             .flush_every_ms(Some(COLLECT_INTERVAL_MS));
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| StoreError::Damaged("sled could not read its files".into()))?
-            .map_err(of_sled)?;
+        let db = config.open().map_err(of_sled)?;
         let file = File::options().read(true).write(true).open(dir.join("db")).map_err(failed)?;
         let trees = SledTrees {
             db,
@@ -159,9 +156,8 @@ impl Trees for SledTrees {
     }
 }
 
-/// Whether a table is here; a block of one that is not must not make it.
 impl SledTrees {
-    /// Whether there is such a table.
+    /// Whether there is such a table. (To read of one that is not there would make it.)
     pub fn has_table(&self, table: TableId) -> bool {
         let name = TreeName::Table(table);
         let known = self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name);

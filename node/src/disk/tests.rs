@@ -167,12 +167,16 @@ impl Node {
     }
 }
 
-/// What a kill would leave: the files as they are now.
+/// About what a kill would leave: the files as they are now, the witness before what it speaks of.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
+    let _ = std::fs::copy(from.join("witness"), to.join("witness"));
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
+        if target.exists() {
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else {

@@ -4,6 +4,7 @@ use super::DiskConfig;
 use super::folder::Folder;
 use super::port::Port;
 use super::sled_trees::SledTrees;
+use super::witness::{Reached, Witness};
 use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ pub(super) struct Works {
     segments: Mutex<Segments>,
     /// The segment that the log goes on in, laid out and listed.
     prepared: Mutex<Option<u64>>,
+    witness: Mutex<Witness>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -37,6 +39,11 @@ impl Works {
             folder.finish_creation()?;
         }
         let opened = recovery::open(&trees)?;
+        let witness = Witness::open(folder.dir(), folder.created)?;
+        let Reached { changes, segment, pieces } = witness.reached();
+        if !opened.has_reached(changes, segment, pieces) {
+            return Err(StoreError::Damaged("its newest writes, which were synced, are not there".into()));
+        }
         for segment in &opened.torn {
             tracing::info!(
                 "segment {segment} of the log ended in an unfinished group; it was never acknowledged and is left out"
@@ -49,6 +56,7 @@ impl Works {
             manifest: Mutex::new(opened.manifest),
             segments: Mutex::new(opened.segments),
             prepared: Mutex::new(None),
+            witness: Mutex::new(witness),
         };
         works.prepare_segment()?;
         works.drop_needless(|_| ())?;
@@ -70,10 +78,17 @@ impl Works {
         let mut manifest = self.manifest();
         let mut changed = manifest.clone();
         change(&mut changed);
+        changed.changes += 1;
         let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
         self.trees.sync()?;
+        self.note(|reached| reached.changes = changed.changes)?;
         *manifest = changed;
         stale.sweep(&self.trees)
+    }
+
+    /// Notes how far the store has come, after the sync.
+    pub fn note(&self, change: impl FnOnce(&mut Reached)) -> Result<(), StoreError> {
+        lock(&self.witness).note(change)
     }
 
     /// Changes the manifest, and drops the segments that are needless then.
@@ -128,6 +143,7 @@ impl Works {
     /// The last sync.
     pub fn end(&self) {
         let synced = if self.port.has_failed() { Ok(()) } else { self.trees.sync() };
+        let synced = synced.and_then(|()| lock(&self.witness).sync());
         if let Err(error) = synced.and_then(|()| self.trees.check_blobs()) {
             self.port.fail(&error);
         }
@@ -137,6 +153,12 @@ impl Works {
 /// For gauges, which are floating.
 pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
+}
+
+/// Turns a panic, with which sled answers some damage, into an error.
+pub(super) fn guarded<T>(open: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("its files can't be read".into())))
 }
 
 /// Starts a thread of the disk; a panic in it stops the store.

@@ -26,6 +26,8 @@ pub const SEGMENT_KEYS: u64 = 4096;
 pub const SEGMENT_BYTES: u64 = 32 << 20;
 const VERSION: u8 = 1;
 const LAST: u8 = 1;
+/// In the place of a shard: nothing to replay.
+const MARK: u32 = u32::MAX;
 
 /// One record in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,11 @@ pub fn lay_out(trees: &impl Trees, segment: u64) -> Result<(), StoreError> {
     (0..SEGMENT_KEYS).try_for_each(|sequence| trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), &[]))
 }
 
+/// Appends what makes a group of something that is not in the log, so that the log shows that it was synced.
+pub fn put_mark(content: &mut Vec<u8>) {
+    put_entry(content, MARK, Lsn(0), &[]);
+}
+
 /// What a replay saw of a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
@@ -80,6 +87,8 @@ pub struct Replayed {
     pub last: BTreeMap<u32, Lsn>,
     /// Bytes of its pieces.
     pub bytes: u64,
+    /// How many pieces.
+    pub pieces: u64,
     /// Whether it ended in an unfinished group, which was left out: it was never acknowledged.
     pub torn: bool,
 }
@@ -145,6 +154,7 @@ impl SegmentReader {
         if first != self.first {
             return Err(self.damaged("an unfinished group within"));
         }
+        self.replayed.pieces += 1;
         self.replayed.bytes += u64::try_from(value.len()).unwrap_or(u64::MAX);
         self.group.extend_from_slice(cursor.0);
         if flags & LAST == 0 {
@@ -160,6 +170,9 @@ impl SegmentReader {
             let shard = u32::try_from(cursor.varint()?).ok()?;
             let lsn = Lsn(cursor.varint()?);
             let bytes = group.slice_ref(cursor.counted()?);
+            if shard == MARK {
+                continue;
+            }
             let last = self.replayed.last.entry(shard).or_default();
             *last = lsn.max(*last);
             visit(Entry { shard, lsn, bytes });

@@ -29,6 +29,8 @@ pub struct TableEntry {
 /// What counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// How often it was changed.
+    pub changes: u64,
     /// The next table's id.
     pub next_table: u64,
     /// The next segment's number.

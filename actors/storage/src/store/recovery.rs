@@ -21,6 +21,17 @@ pub struct Opened {
     pub segments: Segments,
     /// Segments that ended in an unfinished group.
     pub torn: Vec<u64>,
+    /// Pieces in each segment.
+    pub pieces: BTreeMap<u64, u64>,
+}
+
+impl Opened {
+    /// Whether the store has come as far as it once had: so many changes of the manifest, so many pieces in a segment.
+    pub fn has_reached(&self, changes: u64, segment: u64, pieces: u64) -> bool {
+        let dropped = segment < self.manifest.next_segment;
+        let written = self.pieces.get(&segment).map_or(dropped, |found| *found >= pieces);
+        self.manifest.changes >= changes && (written || pieces == 0)
+    }
 }
 
 /// Makes an empty store; durable with the next sync.
@@ -39,12 +50,14 @@ pub fn open(trees: &impl Trees) -> Result<Opened, StoreError> {
     }
     cell::sweep_tree(trees, TreeName::Manifest)?;
     cell::sweep_tree(trees, TreeName::Slots)?;
-    let mut opened = Opened { manifest, segments: Segments::default(), torn: Vec::new() };
+    let mut opened =
+        Opened { manifest, segments: Segments::default(), torn: Vec::new(), pieces: BTreeMap::new() };
     for segment in opened.manifest.segments.iter().copied() {
         if !names.contains(&TreeName::Log(segment)) {
             return Err(StoreError::Damaged(format!("segment {segment} of the log is missing")));
         }
-        let log::Replayed { last, bytes, torn } = log::replay(trees, segment, &mut |_| ())?;
+        let log::Replayed { last, bytes, pieces, torn } = log::replay(trees, segment, &mut |_| ())?;
+        opened.pieces.insert(segment, pieces);
         *opened.segments.entry(segment) = Segment { last, bytes, sealed: true };
         if torn {
             opened.torn.push(segment);

@@ -1,1 +1,219 @@
-//! tests
+//! Cells, manifest and recovery over trees in memory, crashed anywhere.
+
+use super::cell::{Cell, sweep_tree};
+use super::memory::Memory;
+use super::*;
+use crate::table::{self, Table};
+use anser_machine::{Frozen, Lsn, Stored, TableId};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+const CELL: Cell = Cell { tree: TreeName::Slots, name: 7 };
+
+fn content(byte: u8, length: usize) -> Vec<u8> {
+    (0..length).map(|at| byte.wrapping_add((at % 251) as u8)).collect()
+}
+
+#[test]
+fn tree_names_come_back() {
+    for name in [TreeName::Manifest, TreeName::Slots, TreeName::Log(12), TreeName::Table(TableId(3))] {
+        assert_eq!(TreeName::parse(&name.to_string()), Some(name));
+    }
+    for name in ["", "log", "log/", "log/x", "sst/-1", "manifest/1", "__sled__default"] {
+        assert_eq!(TreeName::parse(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_cell_has_its_old_content_or_its_new_one() {
+    for (old, new) in [(10, 20), (10, 100_000), (100_000, 10), (100_000, 70_000), (0, 32 * 1024)] {
+        let (old, new) = (content(1, old), content(2, new));
+        let trees = Memory::default();
+        assert_eq!(CELL.read(&trees), Ok(None));
+        CELL.write(&trees, &old).unwrap().sweep(&trees).unwrap();
+        trees.sync().unwrap();
+        let stale = CELL.write(&trees, &new).unwrap();
+        let changes = trees.unsynced();
+        for kept in 0..=changes {
+            let crashed = trees.crash(kept);
+            sweep_tree(&crashed, CELL.tree).unwrap();
+            let expected = if kept == changes { &new } else { &old };
+            assert_eq!(CELL.read(&crashed).unwrap().as_deref(), Some(expected.as_slice()), "{kept}");
+            let mut keys = 0;
+            crashed
+                .walk(CELL.tree, &mut |_, _| {
+                    keys += 1;
+                    core::ops::ControlFlow::Continue(())
+                })
+                .unwrap();
+            let pieces = if expected.len() > 32 * 1024 { expected.len().div_ceil(32 * 1024) } else { 0 };
+            assert_eq!(keys, 1 + pieces, "swept");
+        }
+        trees.sync().unwrap();
+        stale.sweep(&trees).unwrap();
+        assert_eq!(CELL.read(&trees).unwrap().as_deref(), Some(new.as_slice()));
+    }
+}
+
+#[test]
+fn a_flip_in_a_cell_is_noticed() {
+    for length in [20, 40_000] {
+        let trees = Memory::default();
+        CELL.write(&trees, &content(1, length)).unwrap().sweep(&trees).unwrap();
+        let mut places = Vec::new();
+        trees
+            .walk(CELL.tree, &mut |key, value| {
+                places.extend((0..value.len()).step_by(97.min(value.len())).map(|at| (key.to_vec(), at)));
+                core::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        for (key, at) in places {
+            trees.edit(CELL.tree, &key, |value| value[at] ^= 8);
+            assert!(matches!(CELL.read(&trees), Err(StoreError::Damaged(_))), "{key:?} {at}");
+            trees.edit(CELL.tree, &key, |value| value[at] ^= 8);
+        }
+    }
+}
+
+#[test]
+fn the_manifest_has_its_golden_bytes() {
+    let manifest = Manifest {
+        changes: 9,
+        next_table: 3,
+        next_segment: 300,
+        flushed: BTreeMap::from([(1, 5)]),
+        tables: vec![TableEntry { id: 2, shard: 1, meta_at: 4, chunks: 5, bytes: 6 }],
+        segments: vec![299],
+    };
+    let bytes = manifest.encode();
+    assert_eq!(
+        bytes,
+        b"\x01\x09\x03\xac\x02\x01\x01\x05\x01\x02\x01\x04\x05\x06\x01\xab\x02\x2a\xd2\x51\x70",
+        "{}",
+        bytes.escape_ascii()
+    );
+    assert_eq!(Manifest::decode(&bytes), Ok(manifest));
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        assert_eq!(Manifest::decode(&flipped), Err(BadManifest), "byte {at}");
+        assert_eq!(Manifest::decode(&bytes[..at]), Err(BadManifest), "cut at {at}");
+    }
+}
+
+fn frozen(keys: std::ops::Range<u32>, byte: u8) -> Frozen {
+    let stored = |key: u32| Stored { state: content(byte, key as usize * 7 % 900).into(), lsn: Lsn(1) };
+    keys.map(|key| (Bytes::from(format!("key{key:06}")), stored(key))).collect()
+}
+
+fn install(trees: &Memory, manifest: &mut Manifest, id: u64, frozen: &Frozen, through: u64) {
+    let finished = table::write(TableId(id), frozen);
+    manifest.tables.push(recovery::store_table(trees, TableId(id), 0, &finished).unwrap());
+    manifest.next_table = id + 1;
+    manifest.flushed.insert(0, through);
+    Manifest::CELL.write(trees, &manifest.encode()).unwrap().sweep(trees).unwrap();
+}
+
+#[test]
+fn a_table_counts_whole_or_not_at_all() {
+    let trees = Memory::default();
+    recovery::create(&trees).unwrap();
+    let mut manifest = Manifest::default();
+    install(&trees, &mut manifest, 1, &frozen(0..100, 1), 10);
+    trees.sync().unwrap();
+    install(&trees, &mut manifest, 2, &frozen(50..150, 2), 20);
+    let changes = trees.unsynced();
+    for kept in (0..=changes).step_by(7).chain([changes]) {
+        let crashed = trees.crash(kept);
+        let opened = recovery::open(&crashed).unwrap();
+        let expected: &[u64] = if kept == changes { &[2, 1] } else { &[1] };
+        let tables = recovery::tables_of(&crashed, &opened.manifest, 0).unwrap();
+        assert_eq!(tables.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), expected);
+        assert!(crashed.names().unwrap().iter().all(|name| opened.manifest.lists(*name)));
+        for (id, meta) in tables {
+            let table = Table::open(id, meta).unwrap();
+            assert!(table.blocks().all(|block| recovery::read_block(&crashed, id, block).is_ok()));
+        }
+    }
+}
+
+#[test]
+fn a_flip_in_a_table_is_noticed() {
+    let trees = Memory::default();
+    recovery::create(&trees).unwrap();
+    let mut manifest = Manifest::default();
+    let mut states = frozen(0..60, 1);
+    states.insert("large".into(), Stored { state: noise(20_000), lsn: Lsn(1) });
+    install(&trees, &mut manifest, 1, &states, 10);
+    let entry = manifest.tables[0].clone();
+    let tree = TreeName::Table(TableId(1));
+    let (_, meta) = recovery::tables_of(&trees, &manifest, 0).unwrap().remove(0);
+    let blocks: Vec<u32> = Table::open(TableId(1), meta).unwrap().blocks().collect();
+    assert!(entry.chunks > 8 && blocks.len() < entry.chunks as usize);
+    for chunk in 0..entry.chunks {
+        let key = chunk.to_be_bytes();
+        let length = trees.get(tree, &key).unwrap().unwrap().len();
+        for at in (0..length).step_by(61).chain([length - 1]) {
+            trees.edit(tree, &key, |value| value[at] ^= 2);
+            if chunk >= entry.meta_at {
+                assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))));
+            } else {
+                let block = *blocks.iter().rev().find(|block| **block <= chunk).unwrap();
+                let read = recovery::read_block(&trees, TableId(1), block);
+                assert!(matches!(read, Err(StoreError::Damaged(_))), "chunk {chunk}, byte {at}");
+            }
+            trees.edit(tree, &key, |value| value[at] ^= 2);
+        }
+    }
+}
+
+fn noise(length: usize) -> Bytes {
+    let mut word = 1_u64;
+    let mut next = || {
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (word >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn the_log_comes_back_by_shard_and_without_what_tables_hold() {
+    let trees = Memory::default();
+    recovery::create(&trees).unwrap();
+    let manifest = Manifest {
+        next_segment: 3,
+        segments: vec![1, 2],
+        flushed: BTreeMap::from([(0, 2), (5, 40)]),
+        ..Manifest::default()
+    };
+    Manifest::CELL.write(&trees, &manifest.encode()).unwrap().sweep(&trees).unwrap();
+    let put = |segment: u64, entries: &[(u32, u64)]| {
+        let mut group = Vec::new();
+        for (shard, lsn) in entries {
+            log::put_entry(&mut group, *shard, Lsn(*lsn), &lsn.to_le_bytes());
+        }
+        let piece = &log::pieces(segment, 0, &group)[0];
+        trees.put(TreeName::Log(segment), &0_u64.to_be_bytes(), piece).unwrap();
+    };
+    put(1, &[(0, 1), (0, 2), (1, 1), (0, 3)]);
+    // The second segment repeats, behind newer records, what is left of an older one.
+    put(2, &[(0, 4), (0, 3), (1, 2)]);
+    let opened = recovery::open(&trees).unwrap();
+    assert!(opened.has_reached(0, 2, 1) && !opened.has_reached(0, 2, 2) && !opened.has_reached(1, 2, 1));
+    assert!(!opened.has_reached(0, 3, 1), "a segment that never was");
+    assert!(opened.has_reached(0, 0, 9), "one that was dropped");
+    let log_of = |shard| {
+        let (records, next) = recovery::log_of(&trees, &opened.manifest, shard).unwrap();
+        (records.iter().map(|record| record.lsn.0).collect::<Vec<_>>(), next.0)
+    };
+    assert_eq!(log_of(0), (vec![3, 4], 5));
+    assert_eq!(log_of(1), (vec![1, 2], 3));
+    assert_eq!(log_of(5), (vec![], 41));
+    assert_eq!(log_of(6), (vec![], 1));
+    let rest = recovery::rest_of(&trees, &opened.manifest, 1).unwrap();
+    assert_eq!(rest.iter().map(|entry| (entry.shard, entry.lsn.0)).collect::<Vec<_>>(), [(1, 1), (0, 3)]);
+    trees.drop_tree(TreeName::Log(2)).unwrap();
+    assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))), "a segment is missing");
+    trees.drop_tree(TreeName::Manifest).unwrap();
+    assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))), "no manifest");
+}
