@@ -78,6 +78,18 @@ pub fn issue(
         |what| move |error: rcgen::Error| CertificateError::Authority { what, why: error.to_string() };
     let ca_key = KeyPair::from_pem(ca_key).map_err(authority("key"))?;
     let issuer = Issuer::from_ca_cert_pem(ca_certificate, ca_key).map_err(authority("certificate"))?;
+    let params = leaf_params(cluster, kind, holder, days)?;
+    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
+    let certificate = params.signed_by(&key, &issuer).map_err(making)?;
+    Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn leaf_params(
+    cluster: &str,
+    kind: Kind,
+    holder: &str,
+    days: u32,
+) -> Result<CertificateParams, CertificateError> {
     let (cluster, holder) = (name(cluster)?, name(holder)?);
     let mut params = dated(days)?;
     params.distinguished_name.push(DnType::CommonName, dns_name(cluster, holder));
@@ -92,19 +104,30 @@ pub fn issue(
         Kind::Client | Kind::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
     };
     params.use_authority_key_identifier_extension = true;
-    let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
-    let certificate = params.signed_by(&key, &issuer).map_err(making)?;
-    Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(params)
 }
 
 /// The cluster whose authority this is, by its certificate.
 pub fn cluster_of_authority(certificate: &str) -> Result<String, CertificateError> {
     let unusable = |why: &str| CertificateError::Authority { what: "certificate", why: why.to_owned() };
-    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| unusable("it is not PEM"))?;
+    let der =
+        CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| unusable("it is not PEM"))?;
     let (_, read) = X509Certificate::from_der(der.as_ref()).map_err(|_| unusable("it is not readable"))?;
     let names = read.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-    let cluster = names.filter_map(|name| name.strip_suffix(AUTHORITY_SUFFIX)).find(|cluster| is_name(cluster));
+    let cluster =
+        names.filter_map(|name| name.strip_suffix(AUTHORITY_SUFFIX)).find(|cluster| is_name(cluster));
     cluster.map(str::to_owned).ok_or_else(|| unusable("it names no cluster; make one with `anser certs ca`"))
+}
+
+/// A leaf whose time is over.
+#[cfg(test)]
+pub(crate) fn issue_expired(ca: &PemPair, cluster: &str, kind: Kind, holder: &str) -> PemPair {
+    let issuer = Issuer::from_ca_cert_pem(&ca.certificate, KeyPair::from_pem(&ca.key).unwrap()).unwrap();
+    let mut params = leaf_params(cluster, kind, holder, 1).unwrap();
+    params.not_before = (SystemTime::now() - Duration::from_secs(2 * DAY_S)).into();
+    params.not_after = (SystemTime::now() - Duration::from_secs(DAY_S)).into();
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    PemPair { certificate: params.signed_by(&key, &issuer).unwrap().pem(), key: key.serialize_pem() }
 }
 
 fn name(text: &str) -> Result<&str, CertificateError> {

@@ -110,12 +110,12 @@ fn link_needs(shared: &Shared, link: &Link) -> bool {
 
 async fn dial_link(shared: &Arc<Shared>, peer: &Arc<Peer>, link: &Arc<Link>) {
     link.wanted.store(false, Ordering::Release);
+    if link.purpose != Purpose::Control && !peer.control.is_connected() {
+        // A peer is up by its control connection, and the port of its bulk endpoint comes with the hello there.
+        peer.control.wanted.store(true, Ordering::Release);
+        shared.poke(peer, &peer.control);
+    }
     let Some(address) = peer.address(link.purpose) else {
-        if link.purpose == Purpose::Bulk {
-            // The port comes with the hello of the control connection.
-            peer.control.wanted.store(true, Ordering::Release);
-            shared.poke(peer, &peer.control);
-        }
         link.installed_or(Duration::from_millis(BACKOFF_MIN_MS)).await;
         return;
     };

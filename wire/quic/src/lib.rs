@@ -30,9 +30,13 @@ mod settings;
 mod shared;
 mod start;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod verify;
 
-pub use certificates::{AUTHORITY_DAYS, CertificateError, LEAF_DAYS, PemPair, cluster_of_authority, create_ca, issue};
+pub use certificates::{
+    AUTHORITY_DAYS, CertificateError, LEAF_DAYS, PemPair, cluster_of_authority, create_ca, issue,
+};
 pub use client::{CallError, ClientConnection, ClientEndpoint, OUTSTANDING_MAX};
 pub use credentials::{Credentials, CredentialsError};
 pub use identity::{BadIdentity, Identity, Kind, Passport, is_name};

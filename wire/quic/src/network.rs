@@ -242,3 +242,12 @@ impl NetworkHandle {
         self.0.credentials.expires_at_s()
     }
 }
+
+#[cfg(test)]
+impl NetworkHandle {
+    pub(crate) fn kept_by_smaller(&self, node: NodeId, purpose: anser_proto::hello::Purpose) -> Option<bool> {
+        let peer = self.0.peer(node)?;
+        let link = peer.links().into_iter().find(|link| link.purpose == purpose)?;
+        Some(link.kept()?.dialled_by == node.min(self.0.me))
+    }
+}

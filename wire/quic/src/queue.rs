@@ -182,10 +182,10 @@ mod tests {
     fn takes_in_order_about_as_much_as_asked() {
         let queue = Queue::new(100, 1_000_000);
         for seq in 1..=10 {
-            queue.push(request(seq, 100 - ENVELOPE_BYTES.min(100)), Tick(0)).unwrap();
+            queue.push(request(seq, 1), Tick(0)).unwrap();
         }
         let mut out = Vec::new();
-        queue.take(3 * ENVELOPE_BYTES, &mut out);
+        queue.take(3 * weight(&request(1, 1)), &mut out);
         assert_eq!(out.iter().map(|envelope| envelope.op.seq).collect::<Vec<_>>(), [1, 2, 3]);
         out.clear();
         queue.take(usize::MAX, &mut out);

@@ -31,3 +31,8 @@ pub(crate) fn envelope(seq: u64, body: Body) -> Envelope {
         body,
     }
 }
+
+/// The same message with another body.
+pub(crate) fn with(envelope: Envelope, body: Body) -> Envelope {
+    Envelope { body, ..envelope }
+}

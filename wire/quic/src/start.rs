@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,16 +42,44 @@ pub(crate) fn start(
         .enable_all()
         .build()
         .map_err(|why| BindError::Socket { address: config.bulk, what: "bulk", why })?;
-    let (endpoint, quic) = open(&config, config.quic, "data")?;
-    let (bulk_endpoint, bulk) = {
+    match open_both(&config, &bulk_runtime) {
+        Ok(opened) => run(config, inbound, bulk_runtime, opened),
+        Err(error) => {
+            // A runtime must not be dropped, which waits, where nothing may wait.
+            bulk_runtime.shutdown_background();
+            Err(error)
+        }
+    }
+}
+
+/// Both endpoints with their addresses, and how to dial.
+struct Opened {
+    main: (Endpoint, SocketAddr),
+    bulk: (Endpoint, SocketAddr),
+    dialler: quinn::ClientConfig,
+}
+
+fn open_both(config: &NetworkConfig, bulk_runtime: &Runtime) -> Result<Opened, BindError> {
+    let main = open(config, config.quic, "data")?;
+    let bulk = {
         let _inside = bulk_runtime.enter();
-        open(&config, config.bulk, "bulk")?
+        open(config, config.bulk, "bulk")?
     };
     let dialler = settings::client_config(&config.credentials, End::NodeDials)
         .map_err(|error| BindError::Credentials(error.to_string()))?;
+    Ok(Opened { main, bulk, dialler })
+}
+
+fn run(
+    config: NetworkConfig,
+    inbound: Arc<dyn Inbound>,
+    bulk_runtime: Runtime,
+    opened: Opened,
+) -> Result<(Arc<Shared>, SocketAddr, SocketAddr), BindError> {
+    let Opened { main: (endpoint, quic), bulk: (bulk_endpoint, bulk), dialler } = opened;
     let budget = || Arc::new(Semaphore::new(config.limits.bulk_receive_bytes_max.div_ceil(PERMIT_BYTES)));
     let shared = Arc::new(Shared {
-        me: identity.node,
+        me: config.member.node,
         member: config.member,
         cluster: config.cluster,
         boot: config.boot,
