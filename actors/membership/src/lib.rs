@@ -25,8 +25,6 @@ mod slots;
 
 pub use config::{Config, Probing};
 pub use membership::Membership;
-pub use ring_keeper::{Verdict, judge};
-pub use rumours::{believe, is_newer};
 
 #[cfg(test)]
 mod tests;

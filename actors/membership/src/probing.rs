@@ -128,6 +128,7 @@ impl Membership {
                 self.exchange(now, node, out);
             }
         }
+        self.set_timers(now);
         if self.timers.gossip.is_some_and(|at| now >= at) {
             self.timers.gossip = None;
             self.timers.gossip_after = now.plus_ms(self.config.probing.gossip_interval_ms);

@@ -19,7 +19,7 @@ const PULL_GAP_MS: u64 = 500;
 
 /// What to do about a record from elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing: it is known, or older than what is known.
     Nothing,
     /// Make it durable, then use it.
@@ -31,7 +31,7 @@ pub enum Verdict {
 }
 
 /// Judges a record by what this node has.
-pub fn judge(own: Option<&Record>, record: &Record, me: &Member, cluster_name: &str) -> Verdict {
+pub(crate) fn judge(own: Option<&Record>, record: &Record, me: &Member, cluster_name: &str) -> Verdict {
     let Some(own) = own else {
         let names_me = record.roster.iter().any(|entry| entry.member == *me);
         return match record.kind {

@@ -15,17 +15,17 @@ pub(crate) const INCARNATION_MAX: u64 = u64::MAX / 2;
 const SENDS_PER_DOUBLING: u32 = 3;
 
 /// A belief about a peer: its incarnation, and how it seems.
-pub type Belief = (u64, PeerState);
+pub(crate) type Belief = (u64, PeerState);
 
 /// Whether a belief is newer than another: the higher incarnation wins, since only the peer itself raises it; at equal ones
 /// the graver state.
-pub fn is_newer(heard: Belief, known: Belief) -> bool {
+pub(crate) fn is_newer(heard: Belief, known: Belief) -> bool {
     heard > known
 }
 
 /// What hearsay about a peer makes one believe, if it changes anything. A belief of incarnation 0 is no word of anybody,
 /// only an address.
-pub fn believe(known: Option<Belief>, heard: Belief) -> Option<Belief> {
+pub(crate) fn believe(known: Option<Belief>, heard: Belief) -> Option<Belief> {
     if heard.0 > INCARNATION_MAX {
         return None;
     }

@@ -106,6 +106,8 @@ pub struct Cluster {
     /// What sessions were sent.
     pub replies: Vec<Envelope>,
     pub messages: u64,
+    /// Whether something was published since it was last looked at.
+    news: bool,
     queue: BTreeMap<(u64, u64), Delivery>,
     seq: u64,
     seed: u64,
@@ -123,6 +125,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             replies: Vec::new(),
             messages: 0,
+            news: false,
             queue: BTreeMap::new(),
             seq: 0,
             seed,
@@ -202,8 +205,9 @@ impl Cluster {
         self.run_until(ms, |_| false);
     }
 
-    /// Runs for at most `ms`; true as soon as `done`.
+    /// Runs for at most `ms`; true as soon as `done`, which looks at what was published.
     pub fn run_until(&mut self, ms: u64, mut done: impl FnMut(&Cluster) -> bool) -> bool {
+        self.news = true;
         let end_us = self.now_us + ms * 1000;
         loop {
             let delivery = self.queue.first_key_value().map(|((at, _), _)| *at).unwrap_or(u64::MAX);
@@ -228,7 +232,7 @@ impl Cluster {
                     Delivery::Message(_) => {}
                 }
             }
-            if done(self) {
+            if std::mem::take(&mut self.news) && done(self) {
                 return true;
             }
         }
@@ -286,6 +290,7 @@ impl Cluster {
                 self.enqueue(self.now_us + DISK_US, Delivery::Feedback(node, feedback));
             }
             Effect::Publish(Fact::PeersChanged(peers)) => {
+                self.news = true;
                 let host = self.hosts.get_mut(&node).unwrap();
                 for (peer, view) in peers.iter() {
                     if host.peers.get(peer).map(|before| before.state) != Some(view.state) {
@@ -295,8 +300,9 @@ impl Cluster {
                 host.peers = peers;
             }
             Effect::Publish(Fact::RingAdopted(record)) => {
-                let slot = &self.hosts[&node].slots[&SlotName::Ring];
-                assert!(slot.windows(8).count() > 0, "durable before it is said");
+                self.news = true;
+                let saved = crate::slots::encode_ring(&[record.encode()]);
+                assert_eq!(self.hosts[&node].slots[&SlotName::Ring], saved, "durable before it is said");
                 self.hosts.get_mut(&node).unwrap().ring = Some(record);
             }
             other => panic!("not membership's: {other:?}"),

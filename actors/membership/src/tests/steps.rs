@@ -1,7 +1,8 @@
 //! Single steps and their exact effects.
 
 use super::harness::{WALL_MS, address, config, genesis, genesis_of, member, membership, session};
-use crate::{Membership, Verdict, judge};
+use crate::Membership;
+use crate::ring_keeper::{Verdict, judge};
 use anser_machine::{DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox, SlotName};
 use anser_model::ring::{NodeName, Record};
 use anser_model::{ClusterId, FolderId, Hlc, Member, NodeId, Step};
@@ -183,7 +184,7 @@ fn a_silent_peer_is_probed_then_by_others_then_suspected_then_dead() {
     let mut alone = Alone::speaking(3);
     alone.run_ms(1);
     // Node 2 answers whatever it is asked, node 1 nothing.
-    let (mut asked_for, mut told, mut course) = (0, 0, Vec::new());
+    let (mut asked_for, mut told, mut course, mut probed) = (Vec::new(), 0, Vec::new(), Vec::new());
     for _ in 0..4000 {
         for effect in alone.run_ms(1) {
             course.extend(states(std::slice::from_ref(&effect)));
@@ -203,19 +204,23 @@ fn a_silent_peer_is_probed_then_by_others_then_suspected_then_dead() {
                     }
                     Gossip::ProbeFor { target, .. } => {
                         assert_eq!((to, target), (member(2).node, member(1).node));
-                        asked_for += 1;
+                        asked_for.push(op);
                     }
                     Gossip::PushPull { rumours } if silent => {
                         assert!(rumours.contains(&rumour(1, 1, PeerState::Suspect)));
                         told += 1;
                     }
-                    Gossip::Probe { .. } | Gossip::PushPull { .. } => {}
+                    Gossip::Probe { .. } => probed.push(op),
+                    Gossip::PushPull { .. } => {}
                     other => panic!("{other:?}"),
                 }
             }
         }
     }
-    assert!(asked_for >= 1 && told == 1);
+    assert!(!asked_for.is_empty() && told == 1);
+    for op in asked_for {
+        assert_eq!(probed.iter().filter(|probe| **probe == op).count(), 2, "it gets a second chance itself");
+    }
     course.iter_mut().for_each(|states| states.sort());
     let course: Vec<_> = course.iter().map(|states| states[1]).collect();
     assert_eq!(course, [PeerState::Suspect, PeerState::Dead]);
@@ -257,16 +262,49 @@ fn timeouts_that_come_early_or_twice_do_nothing() {
 fn a_node_that_was_away_judges_nobody_by_that_time() {
     let mut alone = Alone::speaking(3);
     alone.run_ms(5000);
-    for n in 1..3 {
-        alone.hear(n, Gossip::Probe { rumours: vec![rumour(n, 9, PeerState::Alive)] });
-    }
-    alone.run_ms(900);
+    alone.hear(1, Gossip::Probe { rumours: vec![rumour(1, 9, PeerState::Alive)] });
+    let suspicion = rumour(2, 9, PeerState::Suspect);
+    alone.hear(1, Gossip::Probe { rumours: vec![suspicion] });
     alone.now_ms += 60_000;
     let effects = alone.timeout();
     assert_eq!(states(&effects), None, "nobody condemned");
     let greeted = said(&effects);
     for n in 1..3 {
         assert!(greeted.iter().any(|(to, ..)| *to == member(n).node), "and everybody greeted");
+    }
+    assert_eq!(states(&alone.run_ms(200)), None, "they get time to speak up");
+    assert!(states(&alone.run_ms(400)).unwrap().contains(&PeerState::Dead), "but not for ever");
+}
+
+#[test]
+fn a_node_that_hears_from_nobody_takes_its_time() {
+    let mut alone = Alone::speaking(30);
+    let mut stretched = Vec::new();
+    for _ in 0..60 {
+        stretched.push(alone.machine.detector.stretched_ms(100));
+        alone.run_ms(100);
+    }
+    stretched.dedup();
+    assert_eq!(stretched, [100, 150, 200, 250, 300], "longer and longer, to a limit");
+}
+
+#[test]
+fn beliefs_are_exchanged_once_with_whom_one_meets_and_again_after_its_death() {
+    let mut alone = Alone::speaking(0);
+    let exchanges = |effects: &[Effect]| {
+        said(effects).iter().filter(|(_, _, gossip)| matches!(gossip, Gossip::PushPull { .. })).count()
+    };
+    let hello = |incarnation| Gossip::Probe { rumours: vec![rumour(1, incarnation, PeerState::Alive)] };
+    assert_eq!(exchanges(&alone.hear(1, hello(1))), 1);
+    alone.now_ms += 200;
+    assert_eq!(exchanges(&alone.hear(1, hello(1))), 0);
+    alone.run_ms(4000);
+    let (_, peer) = alone.machine.peers.iter().next().unwrap();
+    assert_eq!(peer.state, PeerState::Dead);
+    assert_eq!(exchanges(&alone.hear(1, hello(2))), 1);
+    for n in 2..10 {
+        let many = exchanges(&alone.hear(n, Gossip::Probe { rumours: vec![rumour(n, 1, PeerState::Alive)] }));
+        assert_eq!(many, 0, "not with all at a time");
     }
 }
 
