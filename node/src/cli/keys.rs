@@ -4,7 +4,7 @@ use super::failure::{Failure, FailureKind};
 use super::json::{FoundJson, WrittenJson};
 use super::parse::{self, KeyArg};
 use super::{ClientArgs, output};
-use anser_client::{Found, GetOptions, Level, PutOptions, ShownVersion, Written};
+use anser_client::{Client, Found, GetOptions, Level, PutOptions, ShownVersion, Written};
 use bytes::Bytes;
 use std::ffi::OsString;
 use std::io::Read;
@@ -142,10 +142,10 @@ impl PutArgs {
         let key = KeyArg::parse(&self.key).map_err(|failure| failure.at("put"))?;
         let at = |failure: Failure| failure.at(format_args!("put {key}"));
         let value = self.value().map_err(at)?;
-        let client = self.write.client.connect().await.map_err(at)?;
         let options = self.write.options(self.ttl);
-        let written = client.put(&key.keyspace, &key.key, value, options).await;
-        self.write.print("stored", written.map_err(|error| at(error.into()))?)
+        let put = async |client: &Client| Ok(client.put(&key.keyspace, &key.key, value, options).await?);
+        let written = self.write.client.with(put).await.map_err(at)?;
+        self.write.print("stored", written)
     }
 
     fn value(&self) -> Result<Bytes, Failure> {
@@ -168,9 +168,10 @@ impl DelArgs {
     pub async fn run(self) -> Result<(), Failure> {
         let key = KeyArg::parse(&self.key).map_err(|failure| failure.at("del"))?;
         let at = |failure: Failure| failure.at(format_args!("del {key}"));
-        let client = self.write.client.connect().await.map_err(at)?;
-        let written = client.delete(&key.keyspace, &key.key, self.write.options(None)).await;
-        self.write.print("deleted", written.map_err(|error| at(error.into()))?)
+        let options = self.write.options(None);
+        let delete = async |client: &Client| Ok(client.delete(&key.keyspace, &key.key, options).await?);
+        let written = self.write.client.with(delete).await.map_err(at)?;
+        self.write.print("deleted", written)
     }
 }
 
@@ -179,10 +180,10 @@ impl GetArgs {
     pub async fn run(self) -> Result<(), Failure> {
         let key = KeyArg::parse(&self.key).map_err(|failure| failure.at("get"))?;
         let at = |failure: Failure| failure.at(format_args!("get {key}"));
-        let client = self.client.connect().await.map_err(at)?;
         let options = GetOptions { level: self.consistency.or(self.r), timeout: self.timeout };
-        let found = client.get(&key.keyspace, &key.key, options).await;
-        self.print(&key, &found.map_err(|error| at(error.into()))?).map_err(at)
+        let get = async |client: &Client| Ok(client.get(&key.keyspace, &key.key, options).await?);
+        let found = self.client.with(get).await.map_err(at)?;
+        self.print(&key, &found).map_err(at)
     }
 
     fn print(&self, key: &KeyArg, found: &Found) -> Result<(), Failure> {

@@ -120,6 +120,14 @@ impl ClientArgs {
         let profile = profile::load(self.profile.as_deref())?;
         Ok(Client::connect(profile).await?)
     }
+
+    /// Connects, does something, and leaves in good order, however that ended.
+    pub async fn with<T>(&self, act: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<T, Failure> {
+        let client = self.connect().await?;
+        let done = act(&client).await;
+        client.close().await;
+        done
+    }
 }
 
 impl CompletionsArgs {

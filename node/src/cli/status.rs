@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::json::StatusJson;
 use super::{ClientArgs, output};
-use anser_client::ClusterReply;
+use anser_client::{Client, ClusterReply};
 
 /// `anser cluster`.
 #[derive(Debug, clap::Subcommand)]
@@ -37,9 +37,8 @@ impl ClusterCommand {
 
 impl StatusArgs {
     async fn run(self) -> Result<(), Failure> {
-        let at = |failure: Failure| failure.at("cluster status");
-        let client = self.client.connect().await.map_err(at)?;
-        let cluster = client.cluster().await.map_err(|error| at(error.into()))?;
+        let describe = async |client: &Client| Ok(client.cluster().await?);
+        let cluster = self.client.with(describe).await.map_err(|failure| failure.at("cluster status"))?;
         if self.json { output::json(&StatusJson::from(&cluster)) } else { output::line(&table(&cluster)) }
     }
 }

@@ -23,6 +23,9 @@ use tokio::sync::Notify;
 /// How long a question about the cluster may take.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the closing of connections may take. Long enough for the word to be sent; its echo is not worth waiting for.
+const CLOSE_MAX: Duration = Duration::from_millis(5);
+
 /// A client of one cluster. Clones share its connections, its clock and its request ids.
 #[derive(Clone)]
 pub struct Client {
@@ -135,10 +138,10 @@ impl Client {
         }
     }
 
-    /// Tells the nodes that this client goes, and waits a little until they know. Dropping the last clone closes the
-    /// connections too, but the process may end before the nodes learn it.
+    /// Tells the nodes that this client goes: no operation succeeds any more. Dropping the last clone closes the connections
+    /// too, but if the process ends at once, the nodes notice only after a while.
     pub async fn close(&self) {
-        self.shared.endpoint.close().await;
+        let _sent = tokio::time::timeout(CLOSE_MAX, self.shared.endpoint.close()).await;
     }
 
     /// What it counted so far.
@@ -234,7 +237,7 @@ impl Shared {
         self.used.store(true, Ordering::Relaxed);
         let timeout = timeout.min(TIMEOUT_MAX);
         let begun = Instant::now();
-        let mut pursuit = Pursuit::new(order.len());
+        let mut pursuit = Pursuit::new(order.len(), body(false).payload_bytes());
         let mut random = self.random();
         loop {
             let left = timeout.saturating_sub(begun.elapsed());

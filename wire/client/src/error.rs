@@ -56,6 +56,11 @@ fn list(tried: &[Tried]) -> String {
     each.join(", ")
 }
 
+/// How many replicas answered, if a coordinator told.
+fn counted(answered: u32, needed: u32) -> String {
+    if needed == 0 { String::new() } else { format!(" ({answered} of the {needed} replicas needed)") }
+}
+
 /// Why a put or a delete did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
@@ -123,8 +128,8 @@ pub enum PutError {
     },
     /// It was asked, and its end was not seen. **It may or may not have been applied.**
     #[error(
-        "unknown: {why} ({acked} of {needed} acknowledgements); it may or may not have been applied, read the key to know"
-    )]
+        "unknown: {why}{}; it may or may not have been applied, read the key to know",
+        counted(*acked, *needed))]
     Unknown {
         /// Acknowledgements that a coordinator told of.
         acked: u32,
@@ -233,7 +238,7 @@ pub enum GetError {
         tried: usize,
     },
     /// It was asked, and not answered in time.
-    #[error("no answer: {why} ({answered} of {needed} replicas); try again, or ask for a lower level")]
+    #[error("no answer: {why}{}; try again, or ask for a lower level", counted(*answered, *needed))]
     NotAnswered {
         /// Replicas that a coordinator had answers of.
         answered: u32,

@@ -14,6 +14,8 @@ const ATTEMPT_SHARE: f64 = 0.4;
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// Below this, what is left is not shared any more: the last attempt gets all of it.
 const ATTEMPT_SHARED_MIN: Duration = Duration::from_millis(250);
+/// What an attempt is given at least for each MiB that it carries.
+const ATTEMPT_A_MIB: Duration = Duration::from_millis(100);
 /// With less time than this left, no attempt is begun.
 const ATTEMPT_MIN: Duration = Duration::from_millis(2);
 /// The first wait after a refusal; it doubles with each.
@@ -106,6 +108,7 @@ impl fmt::Display for Cause {
 #[derive(Debug)]
 pub(crate) struct Pursuit {
     candidates: usize,
+    slice_min: Duration,
     at: usize,
     waits: u32,
     wait_due: bool,
@@ -116,12 +119,14 @@ pub(crate) struct Pursuit {
 }
 
 impl Pursuit {
-    /// Of an operation with so many candidates, the best first.
-    pub fn new(candidates: usize) -> Pursuit {
+    /// Of an operation with so many candidates, the best first, that carries so many bytes.
+    pub fn new(candidates: usize, bytes: usize) -> Pursuit {
+        let slice_min = ATTEMPT_A_MIB.mul_f64(bytes as f64 / f64::from(1 << 20));
         let cause = Cause::Unreachable { tried: candidates };
         let ending = Ending { maybe: false, acked: 0, needed: 0, cause };
         Pursuit {
             candidates,
+            slice_min,
             at: 0,
             waits: 0,
             wait_due: false,
@@ -143,8 +148,11 @@ impl Pursuit {
             self.waits = self.waits.saturating_add(1);
             return Move::Wait(doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)).min(left));
         }
-        let slice =
-            if left <= ATTEMPT_SHARED_MIN { left } else { left.mul_f64(ATTEMPT_SHARE).min(ATTEMPT_MAX) };
+        let slice = if left <= ATTEMPT_SHARED_MIN {
+            left
+        } else {
+            left.mul_f64(ATTEMPT_SHARE).min(ATTEMPT_MAX).max(self.slice_min).min(left)
+        };
         Move::Try { candidate: self.at % self.candidates, slice, retry: self.ending.maybe }
     }
 
@@ -221,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_silent_node_leaves_time_for_the_others() {
-        let mut pursuit = Pursuit::new(3);
+        let mut pursuit = Pursuit::new(3, 0);
         let mut left = Duration::from_secs(2);
         let mut tried = 0;
         while let Move::Try { slice, .. } = pursuit.next(left, 0.5) {
@@ -237,8 +245,19 @@ mod tests {
     }
 
     #[test]
+    fn a_large_value_has_the_time_it_takes() {
+        let slice = |bytes| match Pursuit::new(3, bytes).next(SECOND * 2, 0.0) {
+            Move::Try { slice, .. } => slice,
+            step => panic!("{step:?}"),
+        };
+        assert_eq!(slice(100), Duration::from_millis(800));
+        assert_eq!(slice(16 << 20), Duration::from_millis(1600));
+        assert_eq!(slice(64 << 20), Duration::from_secs(2));
+    }
+
+    #[test]
     fn unreachable_nodes_leave_the_write_undone() {
-        let mut pursuit = Pursuit::new(2);
+        let mut pursuit = Pursuit::new(2, 0);
         assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (0, false));
         pursuit.answered(Answer::NotSent);
         assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (1, false));
@@ -252,7 +271,7 @@ mod tests {
 
     #[test]
     fn after_an_unseen_end_every_attempt_is_a_retry_and_every_end_unknown() {
-        let mut pursuit = Pursuit::new(2);
+        let mut pursuit = Pursuit::new(2, 0);
         pursuit.answered(Answer::Unsure { acked: 1, needed: 2, why: "silent" });
         assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (1, true));
         pursuit.answered(Answer::Denied(Failure::TooManySiblings));
@@ -263,7 +282,7 @@ mod tests {
 
     #[test]
     fn overload_is_waited_out_longer_and_longer_but_boundedly() {
-        let mut pursuit = Pursuit::new(3);
+        let mut pursuit = Pursuit::new(3, 0);
         let mut last = Duration::ZERO;
         for _ in 0..20 {
             pursuit.answered(Answer::Overloaded);
@@ -282,7 +301,7 @@ mod tests {
 
     #[test]
     fn two_nodes_must_say_that_too_few_replicas_are_up() {
-        let mut pursuit = Pursuit::new(3);
+        let mut pursuit = Pursuit::new(3, 0);
         pursuit.answered(Answer::Unavailable { needed: 2, alive: 1 });
         assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (1, false));
         pursuit.answered(Answer::Unavailable { needed: 2, alive: 1 });
@@ -292,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_denial_ends_it_at_once() {
-        let mut pursuit = Pursuit::new(3);
+        let mut pursuit = Pursuit::new(3, 0);
         pursuit.answered(Answer::Denied(Failure::UnknownKeyspace));
         let ending = gives_up(pursuit.next(SECOND, 0.0));
         assert_eq!((ending.maybe, ending.cause), (false, Cause::Denied(Failure::UnknownKeyspace)));
@@ -301,11 +320,11 @@ mod tests {
     #[test]
     fn an_outcome_is_handed_over() {
         let outcome = Outcome::Failed(Failure::BadClock { node_ms: Hlc::from_ms(1).ms() });
-        assert_eq!(Pursuit::new(1).answered(Answer::Done(outcome.clone())), Some(outcome));
+        assert_eq!(Pursuit::new(1, 0).answered(Answer::Done(outcome.clone())), Some(outcome));
     }
 
     #[test]
     fn without_candidates_there_is_nothing_to_pursue() {
-        assert_eq!(gives_up(Pursuit::new(0).next(SECOND, 0.0)).cause, Cause::Unreachable { tried: 0 });
+        assert_eq!(gives_up(Pursuit::new(0, 0).next(SECOND, 0.0)).cause, Cause::Unreachable { tried: 0 });
     }
 }
