@@ -18,12 +18,9 @@ enum Standing {
     /// It refused, and is asked again.
     Again(Tick),
     /// It refused, but might not another time.
-    Refused(Refusal),
+    Refused,
     /// It will not answer.
-    Lost {
-        /// Whether it never was reached.
-        unreached: bool,
-    },
+    Lost,
 }
 
 #[derive(Debug)]
@@ -33,6 +30,8 @@ struct Ask {
     want: Want,
     tries: u8,
     standing: Standing,
+    /// Whether its last word was that it can't be reached; the dead say so too.
+    unreached: bool,
 }
 
 /// The replicas asked; each once.
@@ -47,7 +46,10 @@ impl Asks {
                 ask.tries = ask.tries.saturating_add(1);
                 (ask.sent, ask.want, ask.standing) = (now, want, Standing::Waiting);
             }
-            None => self.0.push(Ask { node, sent: now, want, tries: 1, standing: Standing::Waiting }),
+            None => {
+                let standing = Standing::Waiting;
+                self.0.push(Ask { node, sent: now, want, tries: 1, standing, unreached: false });
+            }
         }
     }
 
@@ -55,6 +57,7 @@ impl Asks {
     pub fn answered(&mut self, node: NodeId, want: Want) -> Option<Tick> {
         let ask = self.waiting_mut(node).filter(|ask| ask.want == want)?;
         ask.standing = Standing::Answered;
+        ask.unreached = false;
         Some(ask.sent)
     }
 
@@ -62,18 +65,17 @@ impl Asks {
     pub fn refused(&mut self, node: NodeId, refusal: Refusal) -> bool {
         let Some(ask) = self.waiting_mut(node) else { return false };
         ask.standing = match of_copy(refusal) {
-            CopyAnswer::Later => Standing::Refused(refusal),
-            CopyAnswer::Never | CopyAnswer::Step | CopyAnswer::Round(_) => {
-                Standing::Lost { unreached: false }
-            }
+            CopyAnswer::Later => Standing::Refused,
+            CopyAnswer::Never | CopyAnswer::Step | CopyAnswer::Round(_) => Standing::Lost,
         };
+        ask.unreached = refusal == Refusal::NotSent;
         true
     }
 
     /// A replica's answer can't be used.
     pub fn spoilt(&mut self, node: NodeId) {
         if let Some(ask) = self.0.iter_mut().find(|ask| ask.node == node) {
-            ask.standing = Standing::Lost { unreached: false };
+            ask.standing = Standing::Lost;
         }
     }
 
@@ -82,11 +84,12 @@ impl Asks {
         let mut dead = Vec::new();
         for ask in &mut self.0 {
             let expected = match ask.standing {
-                Standing::Waiting | Standing::Again(_) | Standing::Refused(_) => true,
-                Standing::Answered | Standing::Lost { .. } => false,
+                Standing::Waiting | Standing::Again(_) | Standing::Refused => true,
+                Standing::Answered | Standing::Lost => false,
             };
             if expected && is_dead(&ask.node) {
-                ask.standing = Standing::Lost { unreached: true };
+                ask.standing = Standing::Lost;
+                ask.unreached = true;
                 dead.push(ask.node);
             }
         }
@@ -102,10 +105,10 @@ impl Asks {
     /// Those who refused are to be asked again, or are lost if that was tried often enough.
     pub fn revive(&mut self, now: Tick) {
         for ask in &mut self.0 {
-            if let Standing::Refused(refusal) = ask.standing {
+            if ask.standing == Standing::Refused {
                 ask.standing = match ask.tries < TRIES_MAX {
                     true => Standing::Again(now.plus_us(pause_us(ask.tries))),
-                    false => Standing::Lost { unreached: refusal == Refusal::NotSent },
+                    false => Standing::Lost,
                 };
             }
         }
@@ -115,7 +118,7 @@ impl Asks {
     pub fn due(&self, now: Tick) -> Vec<(NodeId, Want)> {
         let due = self.0.iter().filter(|ask| match ask.standing {
             Standing::Again(at) => at <= now,
-            Standing::Waiting | Standing::Answered | Standing::Refused(_) | Standing::Lost { .. } => false,
+            Standing::Waiting | Standing::Answered | Standing::Refused | Standing::Lost => false,
         });
         due.map(|ask| (ask.node, ask.want)).collect()
     }
@@ -124,7 +127,7 @@ impl Asks {
     pub fn wakes_at(&self) -> Option<Tick> {
         let again = self.0.iter().filter_map(|ask| match ask.standing {
             Standing::Again(at) => Some(at),
-            Standing::Waiting | Standing::Answered | Standing::Refused(_) | Standing::Lost { .. } => None,
+            Standing::Waiting | Standing::Answered | Standing::Refused | Standing::Lost => None,
         });
         again.min()
     }
@@ -156,17 +159,13 @@ impl Asks {
         let ask = self.0.iter().find(|ask| ask.node == *node)?;
         Some(match ask.standing {
             Standing::Waiting | Standing::Answered | Standing::Again(_) => true,
-            Standing::Refused(_) | Standing::Lost { .. } => false,
+            Standing::Refused | Standing::Lost => false,
         })
     }
 
-    /// Whether nobody was ever reached.
+    /// Whether, as far as is known, nobody was reached.
     pub fn reached_nobody(&self) -> bool {
-        self.0.iter().all(|ask| match ask.standing {
-            Standing::Lost { unreached } => unreached,
-            Standing::Refused(refusal) => refusal == Refusal::NotSent,
-            Standing::Waiting | Standing::Answered | Standing::Again(_) => false,
-        })
+        self.0.iter().all(|ask| ask.unreached)
     }
 
     fn waiting_mut(&mut self, node: NodeId) -> Option<&mut Ask> {
