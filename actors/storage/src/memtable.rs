@@ -47,7 +47,7 @@ impl Memtable {
         self.through
     }
 
-    /// Keys and states, and [`ENTRY_OVERHEAD_BYTES`] for each.
+    /// Keys and states, and 160 bytes for each entry.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! A node's data folder: the disk behind every machine's [`DiskRequest`]s, on sled 0.34.7 and threads of its own.
+//! A node's data folder: the disk behind every machine's [`DiskRequest`](anser_machine::DiskRequest)s, on sled 0.34.7 and threads of its own.
 //!
 //! - `anser-commit` takes all that arrived while its last sync ran, writes it as one group of the log, syncs once, answers.
 //! - `anser-tables` writes frozen memtables as tables, reads shards back, prepares and drops log segments.

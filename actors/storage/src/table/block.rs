@@ -1,5 +1,5 @@
 //! One block: sorted entries whose keys drop what they share with the key before, but for every
-//! [`RESTART_INTERVAL`]-th, where a search can begin.
+//! sixteenth, where a search can begin.
 //!
 //! Entry: shared, unshared, state length (LEB128 each), unshared key bytes, state. After the entries: the offset of each
 //! restart (4 bytes each), their count (4 bytes). Packed: compression (1 byte: 0 none, 1 LZ4), length before compression

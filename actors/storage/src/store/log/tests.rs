@@ -15,7 +15,10 @@ fn write(trees: &Memory, segment: u64, first: u64, entries: &[(u32, u64, Vec<u8>
     first + cut.len() as u64
 }
 
-fn read(trees: &Memory, segment: u64) -> Result<(Vec<(u32, u64, usize)>, bool), StoreError> {
+/// Shard, position and length of each record.
+type Seen = Vec<(u32, u64, usize)>;
+
+fn read(trees: &Memory, segment: u64) -> Result<(Seen, bool), StoreError> {
     let mut seen = Vec::new();
     let replayed = replay(trees, segment, &mut |entry| {
         seen.push((entry.shard, entry.lsn.0, entry.bytes.len()));
