@@ -134,10 +134,9 @@ impl Works {
         segment.ok_or_else(|| StoreError::Failed("no segment of the log was prepared".into()))
     }
 
-    /// Tells how large everything is.
+    /// Tells how large the store is. (How many tables there are, the shards tell.)
     pub fn measure(&self) {
         metrics::gauge!("anser_disk_bytes").set(as_f64(self.trees.bytes_on_disk()));
-        metrics::gauge!("anser_sstables").set(as_f64(self.manifest().tables.len() as u64));
     }
 
     /// The last sync.
