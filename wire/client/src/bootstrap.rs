@@ -108,8 +108,10 @@ pub(crate) async fn ask(endpoint: &ClientEndpoint, address: SocketAddr) -> Resul
 /// Why a dial failed, beside the address.
 fn unanswered(error: DialError) -> Unanswered {
     let (why, not_allowed) = match error {
-        DialError::RefusedByPeer { why, .. } => (format!("it refused this client: {why}"), denies(why)),
-        DialError::RefusedByUs { why, .. } => (format!("it was refused: {why}"), denies(why)),
+        DialError::RefusedByPeer { why, .. } => (format!("this client was refused: {why}"), denies(why)),
+        DialError::RefusedByUs { why, .. } => {
+            (format!("its certificate was refused here: {why}"), denies(why))
+        }
         DialError::TimedOut { .. } => ("no answer".to_owned(), false),
         DialError::Closed { why, .. } | DialError::Socket { why, .. } => (why, false),
     };

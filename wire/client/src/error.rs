@@ -35,7 +35,10 @@ pub enum ConnectError {
     #[error("the profile's credentials can't be used: {0}")]
     Credentials(String),
     /// A node refused the client's certificate, or the node's own is not of the profile's authority; no other answered.
-    #[error("not allowed: {why}; use a certificate of the cluster's own authority ({})", list(tried))]
+    #[error(
+        "not allowed: {why}; use a certificate of the cluster's own authority (tried {})",
+        addresses(tried)
+    )]
     NotAllowed {
         /// What was wrong with it.
         why: String,
@@ -51,6 +54,11 @@ pub enum ConnectError {
 }
 
 /// The addresses that were tried, for one line.
+fn addresses(tried: &[Tried]) -> String {
+    tried.iter().map(|tried| tried.address.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The addresses that were tried and what came of it, for one line.
 fn list(tried: &[Tried]) -> String {
     let each: Vec<String> = tried.iter().map(|tried| format!("{} ({})", tried.address, tried.why)).collect();
     each.join(", ")

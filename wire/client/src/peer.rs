@@ -6,11 +6,13 @@ use anser_proto::{Body, Role};
 use anser_quic::{CallError, ClientConnection, ClientEndpoint};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// The longest that a dial may take: a node that is there answers far sooner.
+/// The longest that a dial may take, over the longest links.
 const DIAL_MAX: Duration = Duration::from_secs(1);
+/// The longest that an operation waits for a dial before it tries another node; the dial goes on beside it.
+const DIAL_PATIENCE: Duration = Duration::from_millis(250);
 /// New latencies weigh one part in so many.
 const LATENCY_WEIGHT: u64 = 8;
 
@@ -21,7 +23,7 @@ pub(crate) struct Peer {
     /// Where it listens.
     pub address: SocketAddr,
     link: RwLock<Option<ClientConnection>>,
-    dialling: tokio::sync::Mutex<()>,
+    dialling: Arc<tokio::sync::Mutex<()>>,
     latency_us: AtomicU64,
     failures: AtomicU32,
 }
@@ -33,7 +35,7 @@ impl Peer {
             node,
             address,
             link: RwLock::new(None),
-            dialling: tokio::sync::Mutex::new(()),
+            dialling: Arc::default(),
             latency_us: AtomicU64::new(0),
             failures: AtomicU32::new(0),
         }
@@ -64,7 +66,7 @@ impl Peer {
 
     /// Asks it, after dialling if need be; all within `slice`.
     pub async fn call(
-        &self,
+        self: &Arc<Self>,
         endpoint: &ClientEndpoint,
         to: Role,
         body: Body,
@@ -73,7 +75,7 @@ impl Peer {
         let begun = Instant::now();
         let link = match self.link() {
             Some(link) => link,
-            None => self.dial(endpoint, slice.min(DIAL_MAX)).await.ok_or(CallError::NotSent)?,
+            None => self.dial(endpoint, slice.min(DIAL_PATIENCE)).await.ok_or(CallError::NotSent)?,
         };
         let result = link.call(to, body, slice.saturating_sub(begun.elapsed())).await;
         match result {
@@ -103,25 +105,35 @@ impl Peer {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = Some(link);
     }
 
-    /// Connects. Of many who want to, one dials and the others wait for it, none longer than `timeout`.
-    async fn dial(&self, endpoint: &ClientEndpoint, timeout: Duration) -> Option<ClientConnection> {
+    /// Connects. Of many who want to, one dials and the others wait for it, none longer than `patience`.
+    async fn dial(
+        self: &Arc<Self>,
+        endpoint: &ClientEndpoint,
+        patience: Duration,
+    ) -> Option<ClientConnection> {
+        let failures = self.failures();
         let dialled = async {
-            let failures = self.failures();
-            let _turn = self.dialling.lock().await;
+            let turn = Arc::clone(&self.dialling).lock_owned().await;
             if let Some(link) = self.link() {
                 return Some(link);
             }
             if self.failures() > failures {
                 return None; // Whoever dialled meanwhile found nobody.
             }
-            let found = endpoint.connect(self.address, timeout).await.ok();
-            let Some(link) = found.filter(|link| link.node() == self.node) else {
-                self.note_failure();
-                return None;
-            };
-            self.set_link(link.clone());
-            Some(link)
+            let (peer, endpoint) = (Arc::clone(self), endpoint.clone());
+            let dial = tokio::spawn(async move {
+                let _turn = turn;
+                let link = endpoint.connect(peer.address, DIAL_MAX).await.ok();
+                let link = link.filter(|link| link.node() == peer.node)?;
+                peer.set_link(link.clone());
+                Some(link)
+            });
+            dial.await.ok().flatten()
         };
-        tokio::time::timeout(timeout, dialled).await.ok().flatten()
+        let link = tokio::time::timeout(patience, dialled).await.ok().flatten();
+        if link.is_none() && self.failures() == failures {
+            self.note_failure();
+        }
+        link
     }
 }

@@ -22,8 +22,8 @@ const ATTEMPT_MIN: Duration = Duration::from_millis(2);
 const BACKOFF_FIRST: Duration = Duration::from_millis(4);
 /// The longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
-/// How many different nodes must say that too few replicas are up before it is believed: one may be cut off itself.
-const UNAVAILABLE_NODES: usize = 2;
+/// How often it must be said that too few replicas are up before it is believed: the first to say so may be cut off itself.
+const UNAVAILABLE_TIMES: usize = 2;
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,7 +175,7 @@ impl Pursuit {
             Answer::Unavailable { needed, alive } => {
                 self.unavailable += 1;
                 self.ending.cause = Cause::Unavailable { needed, alive };
-                self.denied = self.unavailable >= UNAVAILABLE_NODES.min(self.candidates);
+                self.denied = self.unavailable >= UNAVAILABLE_TIMES.min(self.candidates);
                 self.move_on();
             }
             Answer::Unsure { acked, needed, why } => {

@@ -3,7 +3,7 @@
 use crate::cli::failure::{Failure, FailureKind};
 
 /// Most failures that the report lists.
-const LISTED_MAX: usize = 20;
+const LISTED_MAX: usize = 10;
 /// With so many failures one after the other, the load stops: the cluster is not there, or the file is another one.
 const FAILURES_IN_A_ROW_MAX: u64 = 200;
 
