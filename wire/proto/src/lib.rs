@@ -14,6 +14,8 @@ pub mod frame;
 pub mod gossip;
 pub mod hello;
 pub mod replicate;
+#[cfg(test)]
+mod tests;
 
 pub use address::{Address, Role};
 pub use envelope::{Body, Class, Envelope, OpId, Refusal, Tick};

@@ -89,8 +89,11 @@ fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, FrameError> {
     }
 }
 
-/// The first frame's content and what follows it, if it is complete.
-fn split(bytes: &[u8], max: usize) -> Result<Option<(&[u8], &[u8])>, FrameError> {
+/// A frame's content, and what follows the frame.
+type Cut<'a> = (&'a [u8], &'a [u8]);
+
+/// Cuts off the first frame, if it is complete.
+fn split(bytes: &[u8], max: usize) -> Result<Option<Cut<'_>>, FrameError> {
     Ok(length(bytes, max)?.and_then(|length| bytes.get(LENGTH_BYTES..)?.split_at_checked(length)))
 }
 
