@@ -1,0 +1,85 @@
+//! Nothing leaks: descriptors, threads and memory of every node stay flat over many requests.
+//!
+//! `ANSER_SOAK_REQUESTS=1000000 cargo test --test cluster flat` makes it a million.
+
+use crate::harness::{Setup, TestCluster, block_on, proc_entries, resident_bytes};
+use crate::ledger::{keyspace, name, scatter};
+use anser_client::{Client, GetOptions, PutOptions};
+use tokio::task::JoinSet;
+
+/// Requests unless told.
+const REQUESTS: u64 = 60_000;
+/// Outstanding at once.
+const AT_ONCE: u64 = 64;
+/// So many keys are written over and over.
+const KEYS: u64 = 4_000;
+const VALUE_BYTES: usize = 200;
+/// What each node is told to stay within.
+const MEMORY: &str = "256MiB";
+const MEMORY_BYTES: u64 = 256 << 20;
+/// How much a node may grow after the warm-up: memtables fill and are written out, caches fill.
+const GROWTH_BYTES_MAX: u64 = 96 << 20;
+
+/// What a node holds.
+#[derive(Clone, Copy, Debug)]
+struct Holds {
+    descriptors: usize,
+    threads: usize,
+    resident: u64,
+}
+
+fn holds(cluster: &TestCluster) -> Vec<Holds> {
+    let of = |pid| Holds {
+        descriptors: proc_entries(pid, "fd"),
+        threads: proc_entries(pid, "task"),
+        resident: resident_bytes(pid),
+    };
+    cluster.nodes.iter().map(|node| of(node.pid())).collect()
+}
+
+/// Puts and gets in turn.
+async fn requests(client: &Client, count: u64) {
+    let mut tasks = JoinSet::new();
+    for worker in 0..AT_ONCE {
+        let client = client.clone();
+        tasks.spawn(async move {
+            for i in (worker..count).step_by(usize::try_from(AT_ONCE).unwrap()) {
+                let key = name(&format!("key-{}", scatter(i) % KEYS));
+                if i % 2 == 0 {
+                    let value = vec![b'v'; VALUE_BYTES];
+                    client.put(&keyspace(), &key, value, PutOptions::default()).await.unwrap();
+                } else {
+                    client.get(&keyspace(), &key, GetOptions::default()).await.unwrap();
+                }
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[test]
+fn descriptors_threads_and_memory_stay_flat() {
+    let settings = &[("ANSER_LIMITS_MEMORY", MEMORY)];
+    let cluster = TestCluster::start_as(Setup { settings, alone: true, ..Setup::default() });
+    let wanted = std::env::var("ANSER_SOAK_REQUESTS").map(|text| text.parse().expect("a number"));
+    let count = wanted.unwrap_or(REQUESTS);
+    let (warm, end) = block_on(async {
+        let client = cluster.client().await;
+        requests(&client, count / 5).await;
+        let warm = holds(&cluster);
+        requests(&client, count - count / 5).await;
+        (warm, holds(&cluster))
+    });
+    println!("after {} requests: {warm:?}\nafter {count}: {end:?}", count / 5);
+    for (before, after) in warm.iter().zip(&end) {
+        assert_eq!(before.descriptors, after.descriptors, "descriptors: {warm:?} {end:?}");
+        assert_eq!(before.threads, after.threads, "threads: {warm:?} {end:?}");
+        assert!(after.resident <= MEMORY_BYTES, "memory: {end:?}");
+        assert!(
+            after.resident.saturating_sub(before.resident) <= GROWTH_BYTES_MAX,
+            "memory: {warm:?} {end:?}"
+        );
+    }
+}
