@@ -4,7 +4,7 @@ use super::failure::{Failure, FailureKind};
 use super::json::{FoundJson, WrittenJson};
 use super::parse::{self, KeyArg};
 use super::{ClientArgs, output};
-use anser_client::{Client, Found, GetOptions, Level, PutOptions, ShownVersion, Written};
+use anser_client::{Client, Found, GetError, GetOptions, Level, PutError, PutOptions, ShownVersion, Written};
 use bytes::Bytes;
 use std::ffi::OsString;
 use std::io::Read;
@@ -143,7 +143,12 @@ impl PutArgs {
         let at = |failure: Failure| failure.at(format_args!("put {key}"));
         let value = self.value().map_err(at)?;
         let options = self.write.options(self.ttl);
-        let put = async |client: &Client| Ok(client.put(&key.keyspace, &key.key, value, options).await?);
+        let put = async |client: &Client| {
+            client
+                .put(&key.keyspace, &key.key, value, options)
+                .await
+                .map_err(|error| put_failure(&key, error))
+        };
         let written = self.write.client.with(put).await.map_err(at)?;
         self.write.print("stored", written)
     }
@@ -169,7 +174,9 @@ impl DelArgs {
         let key = KeyArg::parse(&self.key).map_err(|failure| failure.at("del"))?;
         let at = |failure: Failure| failure.at(format_args!("del {key}"));
         let options = self.write.options(None);
-        let delete = async |client: &Client| Ok(client.delete(&key.keyspace, &key.key, options).await?);
+        let delete = async |client: &Client| {
+            client.delete(&key.keyspace, &key.key, options).await.map_err(|error| put_failure(&key, error))
+        };
         let written = self.write.client.with(delete).await.map_err(at)?;
         self.write.print("deleted", written)
     }
@@ -181,7 +188,9 @@ impl GetArgs {
         let key = KeyArg::parse(&self.key).map_err(|failure| failure.at("get"))?;
         let at = |failure: Failure| failure.at(format_args!("get {key}"));
         let options = GetOptions { level: self.consistency.or(self.r), timeout: self.timeout };
-        let get = async |client: &Client| Ok(client.get(&key.keyspace, &key.key, options).await?);
+        let get = async |client: &Client| {
+            client.get(&key.keyspace, &key.key, options).await.map_err(|error| get_failure(&key, error))
+        };
         let found = self.client.with(get).await.map_err(at)?;
         self.print(&key, &found).map_err(at)
     }
@@ -218,6 +227,23 @@ impl GetArgs {
             }
         }
     }
+}
+
+/// Why a write failed. A keyspace that is not there may be the first part of a key with a slash.
+fn put_failure(key: &KeyArg, error: PutError) -> Failure {
+    if error == PutError::UnknownKeyspace { no_keyspace(key) } else { error.into() }
+}
+
+/// Why a read failed.
+fn get_failure(key: &KeyArg, error: GetError) -> Failure {
+    if error == GetError::UnknownKeyspace { no_keyspace(key) } else { error.into() }
+}
+
+fn no_keyspace(key: &KeyArg) -> Failure {
+    Failure::usage(format!(
+        "there is no keyspace {0}; a key that has a slash is written default/{0}/…",
+        key.keyspace
+    ))
 }
 
 /// One of several versions, on a line.

@@ -1,8 +1,8 @@
 //! The client SDK: puts, gets and deletes over QUIC, straight to a replica, through nodes that fail.
 //!
 //! Keeps: an error never says *failed* of a write that may have been carried out; all attempts of a write carry one
-//! request id, so a retry never makes a second version. [`pursuit`], [`route`] and [`error`] decide and touch nothing;
-//! [`client`], [`peer`] and [`clock`] are the shell that reaches sockets and time. Deliberately absent: parsing of profile
+//! request id, so a retry never makes a second version. `pursuit`, `route`, `attempt` and `error` decide and touch nothing;
+//! `client`, `peer` and `clock` are the shell that reaches sockets and time. Deliberately absent: parsing of profile
 //! files, resolving of conflicts, and caching of values.
 
 mod attempt;

@@ -1,4 +1,5 @@
 //! The client against nodes that are gone, silent, full, or of another opinion, over the real transport.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Clippy knows no test in helpers of an integration test.
 
 mod nodes;
 
