@@ -10,7 +10,10 @@ use std::time::Duration;
 
 /// An attempt gets this share of the time that is left, so that a node that went silent is survived within one call.
 const ATTEMPT_SHARE: f64 = 0.4;
-/// No attempt gets more, however long the time-out: a silent node is noticed by then.
+/// The first attempt gets no more, however long the time-out: a silent node is noticed by then. It doubles with each node
+/// that was silent, since then it is more likely the work that is slow.
+const ATTEMPT_FIRST_MAX: Duration = Duration::from_millis(800);
+/// No attempt gets more.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// Below this, what is left is not shared any more: the last attempt gets all of it.
 const ATTEMPT_SHARED_MIN: Duration = Duration::from_millis(250);
@@ -114,6 +117,7 @@ pub(crate) struct Pursuit {
     wait_due: bool,
     refused: u64,
     unavailable: usize,
+    silent: u32,
     ending: Ending,
     denied: bool,
 }
@@ -132,6 +136,7 @@ impl Pursuit {
             wait_due: false,
             refused: 0,
             unavailable: 0,
+            silent: 0,
             ending,
             denied: false,
         }
@@ -148,10 +153,11 @@ impl Pursuit {
             self.waits = self.waits.saturating_add(1);
             return Move::Wait(doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)).min(left));
         }
+        let slice_max = ATTEMPT_FIRST_MAX.saturating_mul(1 << self.silent.min(8)).min(ATTEMPT_MAX);
         let slice = if left <= ATTEMPT_SHARED_MIN {
             left
         } else {
-            left.mul_f64(ATTEMPT_SHARE).min(ATTEMPT_MAX).max(self.slice_min).min(left)
+            left.mul_f64(ATTEMPT_SHARE).min(slice_max).max(self.slice_min).min(left)
         };
         Move::Try { candidate: self.at % self.candidates, slice, retry: self.ending.maybe }
     }
@@ -180,6 +186,7 @@ impl Pursuit {
             }
             Answer::Unsure { acked, needed, why } => {
                 self.ending.maybe = true;
+                self.silent = self.silent.saturating_add(1);
                 if needed > 0 && acked >= self.ending.acked {
                     (self.ending.acked, self.ending.needed) = (acked, needed);
                 }

@@ -47,6 +47,21 @@ fn a_large_value_has_the_time_it_takes() {
 }
 
 #[test]
+fn a_long_time_out_does_not_make_a_silent_node_cost_much() {
+    let mut pursuit = Pursuit::new(3, 0);
+    let mut slices = Vec::new();
+    for _ in 0..5 {
+        match pursuit.next(SECOND * 300, 0.0) {
+            Move::Try { slice, .. } => slices.push(slice.as_millis()),
+            Move::Wait(_) => {}
+            step => panic!("{step:?}"),
+        }
+        pursuit.answered(Answer::Unsure { acked: 0, needed: 0, why: "silent" });
+    }
+    assert_eq!(slices, [800, 1600, 3200, 5000]);
+}
+
+#[test]
 fn unreachable_nodes_leave_the_write_undone() {
     let mut pursuit = Pursuit::new(2, 0);
     assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (0, false));
