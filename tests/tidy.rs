@@ -34,8 +34,22 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "anser-host",
         ],
     ),
-    ("anser", &["anser-node", "anser-model", "anser-proto", "anser-quic", "anser-client", "anser-machine",
-        "anser-storage", "anser-membership", "anser-coordinator", "anser-replica", "anser-host"]),
+    (
+        "anser",
+        &[
+            "anser-node",
+            "anser-model",
+            "anser-proto",
+            "anser-quic",
+            "anser-client",
+            "anser-machine",
+            "anser-storage",
+            "anser-membership",
+            "anser-coordinator",
+            "anser-replica",
+            "anser-host",
+        ],
+    ),
 ];
 
 /// Crates that only these of ours may name.
@@ -76,7 +90,8 @@ fn root() -> PathBuf {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = ["wire", "actors", "node", "tests", "benches"].map(|dir| root().join(dir)).into();
+    let mut folders: Vec<PathBuf> =
+        ["wire", "actors", "node", "tests", "benches"].map(|dir| root().join(dir)).into();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -104,7 +119,8 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     packages
         .iter()
@@ -122,7 +138,8 @@ fn arrows_point_one_way() {
     let dependencies = dependencies();
     let arrows: BTreeMap<&str, &[&str]> = ARROWS.into();
     for (package, needs) in &dependencies {
-        let allowed = arrows.get(package.as_str()).unwrap_or_else(|| panic!("{package} is not in the table of arrows"));
+        let allowed =
+            arrows.get(package.as_str()).unwrap_or_else(|| panic!("{package} is not in the table of arrows"));
         for need in needs.iter().filter(|need| need.starts_with("anser")) {
             assert!(allowed.contains(&need.as_str()), "{package} must not lean on {need}");
         }

@@ -1,5 +1,6 @@
 //! `anser certs`: the cluster's certificate authority and its leaf certificates.
 
+use crate::cli::output;
 use crate::dev::write_pair;
 use anser_quic::{Kind, cluster_of_authority, create_ca, issue};
 use anyhow::{Context, Result};
@@ -53,8 +54,7 @@ pub fn run(command: CertsCommand) -> Result<()> {
             std::fs::create_dir_all(&dir)?;
             let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
             write_pair(&create_ca(&cluster)?, &cert, &key)?;
-            println!("made {} and {}", cert.display(), key.display());
-            Ok(())
+            tell(&cert, &key)
         }
         CertsCommand::Node(leaf) => run_leaf(Kind::Node, &leaf),
         CertsCommand::Client(leaf) => run_leaf(Kind::Client, &leaf),
@@ -71,9 +71,13 @@ fn run_leaf(kind: Kind, leaf: &LeafArgs) -> Result<()> {
     let (authority, authority_key) = (read(&leaf.ca.join("ca.pem"))?, read(&leaf.ca.join("ca.key"))?);
     let cluster = cluster_of_authority(&authority)?;
     std::fs::create_dir_all(&leaf.dir)?;
-    let (cert, key) = (leaf.dir.join(format!("{}.pem", leaf.name)), leaf.dir.join(format!("{}.key", leaf.name)));
+    let (cert, key) =
+        (leaf.dir.join(format!("{}.pem", leaf.name)), leaf.dir.join(format!("{}.key", leaf.name)));
     let pair = issue(&authority, &authority_key, &cluster, kind, &leaf.name, leaf.days)?;
     write_pair(&pair, &cert, &key)?;
-    println!("made {} and {}", cert.display(), key.display());
-    Ok(())
+    tell(&cert, &key)
+}
+
+fn tell(cert: &Path, key: &Path) -> Result<()> {
+    Ok(output::line(&format!("made {} and {}", cert.display(), key.display()))?)
 }

@@ -3,6 +3,7 @@
 //! Keeps: a cluster has one genesis. A run that ended halfway is taken up where it was: the genesis that some node holds
 //! already is the one that the others get, and one that holds another cluster's refuses.
 
+use crate::cli::output;
 use anser_model::ring::{Founding, MemberState, NodeName, Record, RosterEntry};
 use anser_model::{ClusterId, NodeId};
 use anser_proto::admin::{AdminReply, AdminRequest, NodeDescription};
@@ -62,15 +63,15 @@ pub async fn run(args: InitArgs) -> Result<()> {
             "cluster": record.cluster_name, "id": record.cluster.to_string(), "step": record.step.0,
             "partitions": record.partitions, "members": members,
         });
-        println!("{document}");
+        output::json(&document)?;
     } else {
-        println!(
+        output::line(&format!(
             "cluster {} ({}) of {} nodes and {} partitions is founded",
             record.cluster_name,
             record.cluster,
             record.roster.len(),
             record.partitions
-        );
+        ))?;
     }
     Ok(())
 }
@@ -99,7 +100,9 @@ pub async fn found(profile: &Path, members: Vec<(String, SocketAddr)>, partition
     let named: BTreeSet<NodeId> = genesis.roster.iter().map(|entry| entry.member.node).collect();
     let given: BTreeSet<NodeId> = founders.iter().map(|founder| founder.description.member.node).collect();
     if named != given {
-        bail!("these nodes are in a cluster already, with other members than named; name exactly its founding members");
+        bail!(
+            "these nodes are in a cluster already, with other members than named; name exactly its founding members"
+        );
     }
     let addresses: Vec<(NodeId, SocketAddr)> = founders
         .iter()
@@ -111,7 +114,10 @@ pub async fn found(profile: &Path, members: Vec<(String, SocketAddr)>, partition
             AdminReply::Founded => {}
             AdminReply::AlreadyFounded => bail!("node {} is in another cluster already", founder.name),
             AdminReply::BadGenesis | AdminReply::Node(_) => {
-                bail!("node {} does not accept the genesis record; do all nodes run the same version?", founder.name)
+                bail!(
+                    "node {} does not accept the genesis record; do all nodes run the same version?",
+                    founder.name
+                )
             }
         }
     }

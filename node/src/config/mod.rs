@@ -123,7 +123,10 @@ impl Config {
         }
         let memory_bytes = raw.limits.memory.map_or_else(default_memory_bytes, |size| size.0);
         if memory_bytes < MEMORY_BYTES_MIN {
-            return Err(format!("[limits] memory: {} is too little; the least is 128MiB", ByteSize(memory_bytes)));
+            return Err(format!(
+                "[limits] memory: {} is too little; the least is 128MiB",
+                ByteSize(memory_bytes)
+            ));
         }
         let max_value_bytes = raw.limits.max_value.map_or(VALUE_BYTES_MAX as u64, |size| size.0);
         let max_value_bytes = usize::try_from(max_value_bytes)
@@ -161,9 +164,9 @@ fn resolve(seeds: Vec<String>) -> Result<Vec<SocketAddr>, String> {
     }
     let mut addresses = Vec::new();
     for seed in seeds {
-        let found = seed
-            .to_socket_addrs()
-            .map_err(|error| format!("[cluster] seeds: {seed:?} is no HOST:PORT that can be found: {error}"))?;
+        let found = seed.to_socket_addrs().map_err(|error| {
+            format!("[cluster] seeds: {seed:?} is no HOST:PORT that can be found: {error}")
+        })?;
         addresses.extend(found.take(SEEDS_MAX));
     }
     Ok(addresses)

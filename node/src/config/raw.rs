@@ -28,7 +28,12 @@ section!(Node { name: NodeName, dc: DcName, zone: ZoneName, weight: Weight, data
 section!(Listen { quic: SocketAddr, bulk: SocketAddr, http: SocketAddr, advertise: SocketAddr });
 section!(Cluster { seeds: Vec<String> });
 section!(Tls { ca: PathBuf, cert: PathBuf, key: PathBuf });
-section!(Limits { memory: ByteSize, max_value: ByteSize, max_inflight: NonZeroUsize, disk_reserve: ByteSize });
+section!(Limits {
+    memory: ByteSize,
+    max_value: ByteSize,
+    max_inflight: NonZeroUsize,
+    disk_reserve: ByteSize
+});
 section!(Log { level: String, format: LogFormat });
 
 /// The names of the sections, as files and the environment have them.

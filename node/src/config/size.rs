@@ -15,7 +15,8 @@ impl std::str::FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ByteSize, String> {
-        let bad = || format!("{text:?} is no size; write a number of bytes, or one with KiB, MiB, GiB or TiB");
+        let bad =
+            || format!("{text:?} is no size; write a number of bytes, or one with KiB, MiB, GiB or TiB");
         let text_trimmed = text.trim();
         let (number, unit) = UNITS
             .iter()
@@ -29,7 +30,7 @@ impl std::str::FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, unit) = UNITS.iter().find(|(_, unit)| self.0 >= *unit).unwrap_or(&("B", 1));
-        if self.0 % unit == 0 {
+        if self.0.is_multiple_of(*unit) {
             write!(f, "{}{name}", self.0 / unit)
         } else {
             write!(f, "{:.1}{name}", self.0 as f64 / *unit as f64)

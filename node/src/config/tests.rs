@@ -56,7 +56,8 @@ fn the_environment_goes_over_the_file() {
 
 #[test]
 fn every_mistake_is_one_line_that_names_it() {
-    let cases: [(&str, &[(&str, &str)], &[&str]); 8] = [
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+    let cases: [Case; 8] = [
         ("[node]\nnmae = \"n1\"\n", &[], &["/etc/anser/node.toml:2", "nmae", "unknown field"]),
         ("[nod]\nname = \"n1\"\n", &[], &["/etc/anser/node.toml:1", "nod"]),
         ("[node]\nname = \"N 1\"\n", &[], &["node.toml:2", "name"]),

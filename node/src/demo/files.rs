@@ -34,7 +34,10 @@ pub(super) fn collect(folder: &Path) -> Files {
             }
             if metadata.is_dir() {
                 folders.push(entry.path());
-            } else if metadata.is_file() && metadata.len() <= FILE_BYTES_MAX && bytes + metadata.len() <= BYTES_MAX {
+            } else if metadata.is_file()
+                && metadata.len() <= FILE_BYTES_MAX
+                && bytes + metadata.len() <= BYTES_MAX
+            {
                 let path = entry.path();
                 let relative = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
                 if let (Ok(content), true) = (fs::read(&path), files.len() < FILES_MAX) {
@@ -45,7 +48,9 @@ pub(super) fn collect(folder: &Path) -> Files {
         }
     }
     if files.is_empty() {
-        files = (0..100).map(|i| (format!("made-up-{i}"), Bytes::from(format!("content {i}\n").repeat(i + 1)))).collect();
+        files = (0..100)
+            .map(|i| (format!("made-up-{i}"), Bytes::from(format!("content {i}\n").repeat(i + 1))))
+            .collect();
     }
     files
 }

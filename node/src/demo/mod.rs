@@ -4,7 +4,7 @@ mod crowd;
 mod files;
 mod story;
 
-use crate::cli::profile;
+use crate::cli::{output, profile};
 use crate::dev::{Cluster, DevArgs, free_base_port};
 use anser_client::Client;
 use anyhow::{Context, Result, bail};
@@ -68,7 +68,7 @@ pub async fn run(args: DemoArgs) -> Result<()> {
     stopped?;
     figures.seconds = begun.elapsed().as_secs_f64();
     if args.json {
-        println!("{}", serde_json::to_string(&figures)?);
+        output::json(&figures)?;
     }
     if !figures.nothing_lost() {
         bail!("something was lost: {}", serde_json::to_string(&figures)?);

@@ -58,7 +58,8 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new(client: Client, files: Arc<Files>) -> Story {
-        let keyspace = KeyspaceName::try_from("default".to_owned()).unwrap_or_else(|_| unreachable!("a good name"));
+        let keyspace =
+            KeyspaceName::try_from("default".to_owned()).unwrap_or_else(|_| unreachable!("a good name"));
         let figures =
             Figures { files: files.len(), bytes: files.values().map(Bytes::len).sum(), ..Figures::default() };
         Story { client, keyspace, files, figures }
@@ -67,7 +68,8 @@ impl Story {
     /// Stores every file.
     pub(super) async fn load(&mut self) -> Result<()> {
         let begun = Instant::now();
-        let failures = self.put_all(self.files.iter().map(|(path, content)| (path.clone(), content.clone()))).await;
+        let failures =
+            self.put_all(self.files.iter().map(|(path, content)| (path.clone(), content.clone()))).await;
         ensure!(failures.is_empty(), "{} files could not be stored: {}", failures.len(), first(&failures));
         let seconds = begun.elapsed().as_secs_f64();
         eprintln!(
@@ -96,7 +98,8 @@ impl Story {
     /// Reads every file and compares.
     pub(super) async fn read_back(&mut self, what: &str) -> Result<()> {
         let begun = Instant::now();
-        let wrong: Vec<String> = self.compare_all(GetOptions::default()).await.into_iter().filter_map(Result::err).collect();
+        let wrong: Vec<String> =
+            self.compare_all(GetOptions::default()).await.into_iter().filter_map(Result::err).collect();
         let seconds = begun.elapsed().as_secs_f64();
         self.figures.reads += self.files.len();
         self.figures.reads_wrong += wrong.len();
@@ -113,7 +116,8 @@ impl Story {
                 (self.client.clone(), self.keyspace.clone(), files.clone(), options.clone());
             async move {
                 let key = Key::new(path.clone()).map_err(|error| error.to_string())?;
-                let found = client.get(&keyspace, &key, options).await.map_err(|error| format!("{path}: {error}"))?;
+                let found =
+                    client.get(&keyspace, &key, options).await.map_err(|error| format!("{path}: {error}"))?;
                 if found.value().is_some() && found.value() == files.get(&path) {
                     Ok(usize::from(found.receipt.answered))
                 } else {
@@ -143,7 +147,10 @@ impl Story {
         let mut all = (*self.files).clone();
         all.extend(writes);
         self.files = Arc::new(all);
-        eprintln!("   Writes go on: {WRITES_WHILE_DOWN} of them, none failed, {:.0} writes/s.", WRITES_WHILE_DOWN as f64 / seconds);
+        eprintln!(
+            "   Writes go on: {WRITES_WHILE_DOWN} of them, none failed, {:.0} writes/s.",
+            WRITES_WHILE_DOWN as f64 / seconds
+        );
         Ok(())
     }
 
@@ -152,14 +159,23 @@ impl Story {
         let key = Key::new("cart")?;
         let (client, keyspace) = (&self.client, &self.keyspace);
         let before = client.put(keyspace, &key, "bread", PutOptions::default()).await?;
-        let seen = |token: &str| PutOptions { context: ContextArg::Token(token.to_owned()), ..PutOptions::default() };
+        let seen = |token: &str| PutOptions {
+            context: ContextArg::Token(token.to_owned()),
+            ..PutOptions::default()
+        };
         client.put(keyspace, &key, "bread, milk", seen(&before.context)).await?;
         client.put(keyspace, &key, "bread, eggs", seen(&before.context)).await?;
         let both = client.get(keyspace, &key, GetOptions::default()).await?;
         self.figures.siblings = both.versions.len();
-        let shown: Vec<String> =
-            both.versions.iter().map(|version| format!("{:?}", String::from_utf8_lossy(&version.value))).collect();
-        eprintln!("4. Two writers saw the same cart and wrote at once; neither is lost: {}.", shown.join(" and "));
+        let shown: Vec<String> = both
+            .versions
+            .iter()
+            .map(|version| format!("{:?}", String::from_utf8_lossy(&version.value)))
+            .collect();
+        eprintln!(
+            "4. Two writers saw the same cart and wrote at once; neither is lost: {}.",
+            shown.join(" and ")
+        );
         client.put(keyspace, &key, "bread, milk, eggs", seen(&both.context)).await?;
         let settled = client.get(keyspace, &key, GetOptions::default()).await?;
         self.figures.siblings_settled = settled.versions.len();
@@ -181,7 +197,12 @@ impl Story {
         self.figures.reads += results.len();
         let wrong: Vec<String> = results.iter().filter_map(|result| result.clone().err()).collect();
         self.figures.reads_wrong += wrong.len();
-        ensure!(wrong.is_empty(), "{} keys did not read back from all replicas: {}", wrong.len(), first(&wrong));
+        ensure!(
+            wrong.is_empty(),
+            "{} keys did not read back from all replicas: {}",
+            wrong.len(),
+            first(&wrong)
+        );
         self.figures.keys_on_all_replicas = results.len();
         eprintln!(
             "   All {} keys answered for by every replica, what it missed repaired on the way: {:.1} s.",

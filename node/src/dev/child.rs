@@ -3,7 +3,7 @@
 use super::layout::{NodePlan, replace};
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
@@ -20,7 +20,6 @@ const LOG_BYTES_MAX: u64 = 8 << 20;
 /// A node's process.
 pub struct NodeProcess {
     plan: NodePlan,
-    binary: PathBuf,
     running: Option<(Child, Instant)>,
     backoff: Duration,
     restart_at: Option<Instant>,
@@ -28,14 +27,8 @@ pub struct NodeProcess {
 
 impl NodeProcess {
     /// Starts it.
-    pub fn start(plan: NodePlan, binary: &Path) -> Result<NodeProcess> {
-        let mut process = NodeProcess {
-            plan,
-            binary: binary.to_owned(),
-            running: None,
-            backoff: BACKOFF_MIN,
-            restart_at: None,
-        };
+    pub fn start(plan: NodePlan) -> Result<NodeProcess> {
+        let mut process = NodeProcess { plan, running: None, backoff: BACKOFF_MIN, restart_at: None };
         process.spawn()?;
         Ok(process)
     }
@@ -54,7 +47,8 @@ impl NodeProcess {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
         // Standard input is a pipe that nobody writes to: it ends when this process does, however it does, and then so
         // does the node.
-        let child = Command::new(&self.binary)
+        let binary = own_binary();
+        let child = Command::new(&binary)
             .arg("node")
             .arg("--config")
             .arg(self.plan.folder.join("node.toml"))
@@ -64,7 +58,7 @@ impl NodeProcess {
             .stderr(log)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.binary.display()))?;
+            .with_context(|| format!("cannot start {}", binary.display()))?;
         if let Some(pid) = child.id() {
             replace(&self.plan.folder.join("pid"), format!("{pid}\n").as_bytes())?;
         }
@@ -143,4 +137,10 @@ impl NodeProcess {
         }
         Ok(())
     }
+}
+
+/// This program's file. One that was replaced meanwhile, as a build does, is still there by another name.
+fn own_binary() -> PathBuf {
+    let there = std::env::current_exe().ok().filter(|path| path.exists());
+    there.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }

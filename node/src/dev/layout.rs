@@ -56,7 +56,13 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a cluster in `dir`: a new one of the wanted shape (three nodes unless said), or the one that is there.
-    pub fn prepare(dir: &Path, dcs: Option<u16>, nodes: Option<u16>, base: u16, fresh: bool) -> Result<Layout> {
+    pub fn prepare(
+        dir: &Path,
+        dcs: Option<u16>,
+        nodes: Option<u16>,
+        base: u16,
+        fresh: bool,
+    ) -> Result<Layout> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         let marker = dir.join("dev.json");
@@ -80,7 +86,10 @@ impl Layout {
             }
             Err(_) => {
                 if fs::read_dir(&dir)?.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock")) {
-                    bail!("{} is not empty, and no development cluster; name another folder with --dir", dir.display());
+                    bail!(
+                        "{} is not empty, and no development cluster; name another folder with --dir",
+                        dir.display()
+                    );
                 }
                 Shape { dcs: dcs.unwrap_or(1), nodes: nodes.unwrap_or(3) }
             }
@@ -127,12 +136,23 @@ impl Layout {
         for node in &self.nodes {
             fs::create_dir_all(&node.folder)?;
             let mut text = String::new();
-            writeln!(text, "[node]\nname = \"{}\"\ndc = \"{}\"\nzone = \"{}\"", node.name, node.dc, node.zone)?;
+            writeln!(
+                text,
+                "[node]\nname = \"{}\"\ndc = \"{}\"\nzone = \"{}\"",
+                node.name, node.dc, node.zone
+            )?;
             writeln!(text, "data_dir = \"data\"\n")?;
-            writeln!(text, "[listen]\nquic = \"{}\"\nbulk = \"{}\"\nhttp = \"{}\"\n", node.quic, node.bulk, node.http)?;
+            writeln!(
+                text,
+                "[listen]\nquic = \"{}\"\nbulk = \"{}\"\nhttp = \"{}\"\n",
+                node.quic, node.bulk, node.http
+            )?;
             writeln!(text, "[cluster]\nseeds = {addresses:?}\n")?;
             let name = &node.name;
-            writeln!(text, "[tls]\nca = \"../certs/ca.pem\"\ncert = \"../certs/{name}.pem\"\nkey = \"../certs/{name}.key\"")?;
+            writeln!(
+                text,
+                "[tls]\nca = \"../certs/ca.pem\"\ncert = \"../certs/{name}.pem\"\nkey = \"../certs/{name}.key\""
+            )?;
             replace(&node.folder.join("node.toml"), text.as_bytes())?;
         }
         for (path, name) in [(self.client_profile(), "client"), (self.operator_profile(), "operator")] {
@@ -187,12 +207,10 @@ fn empty(dir: &Path) -> Result<()> {
 pub fn write_pair(pair: &PemPair, cert: &Path, key: &Path) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(key)
-        .with_context(|| format!("cannot make {} (an existing key is never overwritten)", key.display()))?;
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(key).with_context(|| {
+            format!("cannot make {} (an existing key is never overwritten)", key.display())
+        })?;
     std::io::Write::write_all(&mut file, pair.key.as_bytes())?;
     fs::write(cert, &pair.certificate).with_context(|| format!("cannot write {}", cert.display()))
 }

@@ -8,9 +8,11 @@ mod layout;
 pub use child::NodeProcess;
 pub use layout::{CLUSTER_NAME, Layout, NodePlan, Shape, replace, write_pair};
 
+use crate::cli::output;
 use crate::http;
 use crate::init;
 use anyhow::{Context, Result, bail};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -68,10 +70,9 @@ impl Cluster {
     pub async fn start(args: &DevArgs) -> Result<Cluster> {
         let lock = lock(&args.dir)?;
         let layout = Layout::prepare(&args.dir, args.dcs, args.nodes, args.port, args.fresh)?;
-        let binary = std::env::current_exe().context("cannot find this program's own file")?;
         let mut cluster = Cluster { layout, processes: Vec::new(), restart: !args.no_restart, _lock: lock };
         for plan in &cluster.layout.nodes {
-            cluster.processes.push(NodeProcess::start(plan.clone(), &binary)?);
+            cluster.processes.push(NodeProcess::start(plan.clone())?);
         }
         Ok(cluster)
     }
@@ -104,7 +105,11 @@ impl Cluster {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("not every node serves after {} s; see the logs in {}", READY_WITHIN.as_secs(), self.layout.dir.display());
+                bail!(
+                    "not every node serves after {} s; see the logs in {}",
+                    READY_WITHIN.as_secs(),
+                    self.layout.dir.display()
+                );
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -188,7 +193,8 @@ impl Cluster {
 pub fn free_base_port(nodes: u16) -> Result<u16> {
     use std::net::{Ipv4Addr, TcpListener, UdpSocket};
     let free = |port: u16| {
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
     };
     // Different processes look in different places, so that two that start at once seldom meet.
     let pid = u16::try_from(std::process::id() % 200).unwrap_or(0);
@@ -202,8 +208,9 @@ pub fn free_base_port(nodes: u16) -> Result<u16> {
 fn lock(dir: &Path) -> Result<File> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let file = File::create(dir.join("lock"))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| anyhow::anyhow!("another `anser dev` runs in {}; stop it, or name another --dir", dir.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        anyhow::anyhow!("another `anser dev` runs in {}; stop it, or name another --dir", dir.display())
+    })?;
     Ok(file)
 }
 
@@ -226,8 +233,8 @@ pub async fn run(args: DevArgs) -> Result<()> {
             return Err(error);
         }
     }
-    print_table(&mut cluster, args.json)?;
-    println!("ready");
+    print_table(&cluster, args.json)?;
+    output::line("ready")?;
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -240,37 +247,32 @@ pub async fn run(args: DevArgs) -> Result<()> {
     cluster.stop().await
 }
 
-fn print_table(cluster: &mut Cluster, json: bool) -> Result<()> {
+fn print_table(cluster: &Cluster, json: bool) -> Result<()> {
+    let profile = cluster.layout.client_profile();
     if json {
-        let nodes: Vec<_> = cluster
-            .processes
-            .iter()
-            .map(|process| {
-                let plan = process.plan();
-                serde_json::json!({
-                    "node": plan.name, "dc": plan.dc, "pid": process.pid(), "quic": plan.quic, "http": plan.http,
-                })
+        let nodes = cluster.processes.iter().map(|process| {
+            let plan = process.plan();
+            serde_json::json!({
+                "node": plan.name, "dc": plan.dc, "pid": process.pid(), "quic": plan.quic, "http": plan.http,
             })
-            .collect();
-        let profile = cluster.layout.client_profile();
-        println!("{}", serde_json::json!({ "nodes": nodes, "profile": profile }));
-        return Ok(());
+        });
+        let nodes: Vec<_> = nodes.collect();
+        return Ok(output::json(&serde_json::json!({ "nodes": nodes, "profile": profile }))?);
     }
-    println!("{:<6} {:<6} {:>8}  {:<22} HTTP", "NODE", "DC", "PID", "QUIC");
+    let mut text = format!("{:<6} {:<6} {:>8}  {:<22} HTTP\n", "NODE", "DC", "PID", "QUIC");
     for process in &cluster.processes {
-        let plan = process.plan();
-        let pid = process.pid().unwrap_or(0);
-        println!("{:<6} {:<6} {pid:>8}  {:<22} http://{}", plan.name, plan.dc, plan.quic.to_string(), plan.http);
+        let (plan, pid) = (process.plan(), process.pid().unwrap_or(0));
+        let quic = plan.quic.to_string();
+        writeln!(text, "{:<6} {:<6} {pid:>8}  {quic:<22} http://{}", plan.name, plan.dc, plan.http)?;
     }
     let here = std::env::current_dir()?.join("anser-dev/client.toml");
-    let profile = cluster.layout.client_profile();
     let option = if here == profile { String::new() } else { format!(" --profile {}", profile.display()) };
-    println!("\ntry, in another terminal:");
-    println!("  anser put{option} greeting hello");
-    println!("  anser get{option} greeting");
-    println!("  anser cluster status{option}");
-    if let Some(process) = cluster.processes.first() {
-        println!("  kill -9 $(cat {}/pid)   # and get again\n", process.plan().folder.display());
+    writeln!(text, "\ntry, in another terminal:")?;
+    for words in ["put{} greeting hello", "get{} greeting", "cluster status{}"] {
+        writeln!(text, "  anser {}", words.replace("{}", &option))?;
     }
-    Ok(())
+    if let Some(process) = cluster.processes.first() {
+        writeln!(text, "  kill -9 $(cat {}/pid)   # and get again", process.plan().folder.display())?;
+    }
+    Ok(output::line(&text)?)
 }

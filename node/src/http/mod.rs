@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get as on_get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -39,29 +38,35 @@ struct Pages {
     metrics: PrometheusHandle,
 }
 
-/// Serves the pages until `stop`.
+/// Serves the pages until its task is ended.
 pub async fn serve(
     listener: TcpListener,
     view: Arc<dyn View>,
     metrics: PrometheusHandle,
-    stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", on_get(metrics_page))
         .route("/live", on_get(|State(pages): State<Pages>| async move { health(pages.view.live()) }))
         .route("/ready", on_get(|State(pages): State<Pages>| async move { health(pages.view.ready()) }))
-        .route("/api/v1/cluster", on_get(|State(pages): State<Pages>| async move { Json(pages.view.cluster()) }))
-        .route("/api/v1/actors", on_get(|State(pages): State<Pages>| async move { Json(pages.view.actors()) }));
+        .route(
+            "/api/v1/cluster",
+            on_get(|State(pages): State<Pages>| async move { Json(pages.view.cluster()) }),
+        )
+        .route(
+            "/api/v1/actors",
+            on_get(|State(pages): State<Pages>| async move { Json(pages.view.actors()) }),
+        );
     #[cfg(feature = "faults")]
     let router = router.route("/faults/panic/{actor}/{slot}", axum::routing::post(panic_page));
     let router = router.with_state(Pages { view, metrics });
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    axum::serve(listener, router).await
 }
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {
     pages.view.refresh_metrics();
     pages.metrics.run_upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render())
+        .into_response()
 }
 
 /// Makes an actor panic at its next step.
@@ -77,7 +82,8 @@ fn health(state: Result<(), String>) -> Response {
     match state {
         Ok(()) => Json(serde_json::json!({ "ok": true })).into_response(),
         Err(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "ok": false, "reason": reason }))).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "ok": false, "reason": reason })))
+                .into_response()
         }
     }
 }

@@ -18,7 +18,9 @@ pub async fn status_of(address: SocketAddr, path: &str) -> Result<u16> {
 
 /// A page's status code and text.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    tokio::time::timeout(ANSWER_WITHIN, ask(address, path)).await.map_err(|_| Error::from(ErrorKind::TimedOut))?
+    tokio::time::timeout(ANSWER_WITHIN, ask(address, path))
+        .await
+        .map_err(|_| Error::from(ErrorKind::TimedOut))?
 }
 
 async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String)> {

@@ -4,6 +4,7 @@ use anser_machine::{Count, Fact, Op, OutcomeKind, Peers};
 use anser_model::ring::Record;
 use anser_model::{KeyspaceId, NodeId};
 use anser_proto::gossip::PeerState;
+use anser_quic::Rejection;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -60,6 +61,9 @@ impl Meter {
         };
         meter.know_keyspace(None, "unknown");
         gauge!("anser_ring_step").set(0.0);
+        for reason in Rejection::ALL.map(Rejection::words).into_iter().chain(["handshake failed"]) {
+            counter!("anser_wire_rejected_total", "reason" => reason).absolute(0);
+        }
         for state in ["serving", "starting"] {
             gauge!("anser_partitions", "state" => state).set(0.0);
         }
@@ -68,8 +72,13 @@ impl Meter {
 
     /// The node has so many shards.
     pub fn set_shards(&self, shards: u32) {
-        let each = |name: &'static str| (0..shards).map(|shard| gauge!(name, "shard" => shard.to_string())).collect();
-        self.shards.get_or_init(|| Shards { memtable_bytes: each("anser_memtable_bytes"), tables: each("anser_sstables") });
+        let each = |name: &'static str| {
+            (0..shards).map(|shard| gauge!(name, "shard" => shard.to_string())).collect()
+        };
+        self.shards.get_or_init(|| Shards {
+            memtable_bytes: each("anser_memtable_bytes"),
+            tables: each("anser_sstables"),
+        });
     }
 
     fn of_shard(&self, shard: u32, gauges: impl Fn(&Shards) -> &Vec<Gauge>, value: u64) {
@@ -82,8 +91,11 @@ impl Meter {
     fn know_keyspace(&self, keyspace: Option<KeyspaceId>, name: &str) -> Arc<Requests> {
         let requests = Op::ALL.map(|op| {
             OutcomeKind::ALL.map(|outcome| {
-                let labels =
-                    [("op", op.name().to_owned()), ("keyspace", name.to_owned()), ("outcome", outcome.name().to_owned())];
+                let labels = [
+                    ("op", op.name().to_owned()),
+                    ("keyspace", name.to_owned()),
+                    ("outcome", outcome.name().to_owned()),
+                ];
                 counter!("anser_requests_total", &labels)
             })
         });
@@ -108,7 +120,9 @@ impl Meter {
     pub fn count(&self, count: Count) {
         match count {
             Count::Request { op, keyspace, outcome, us } => self.request(op, keyspace, outcome, us),
-            Count::QuorumShortfall(op) => self.shortfalls.iter().skip(op as usize).take(1).for_each(|c| c.increment(1)),
+            Count::QuorumShortfall(op) => {
+                self.shortfalls.iter().skip(op as usize).take(1).for_each(|c| c.increment(1))
+            }
             Count::Siblings(versions) => self.siblings.record(f64::from(versions)),
             Count::ReadRepair => self.read_repairs.increment(1),
             Count::RetryKnown => self.retries_known.increment(1),

@@ -6,8 +6,8 @@
 use super::budget::Budget;
 use super::clock::Clock;
 use super::roster;
-use super::threads::Arbiters;
 use super::switchboard::Switchboard;
+use super::threads::Arbiters;
 use super::view::NodeView;
 use crate::config::{Config, LogFormat};
 use crate::disk::{Disk, DiskConfig, OpenedFolder};
@@ -15,7 +15,7 @@ use crate::{http, metrics};
 use anser_host::Watchdog;
 use anser_host::runtime::System;
 use anser_model::{Member, NodeId};
-use anser_quic::{Credentials, Kind, Limits, NetworkConfig, NetworkHandle, NodeNetwork};
+use anser_quic::{Credentials, Identity, Kind, Limits, NetworkConfig, NetworkHandle, NodeNetwork};
 use anyhow::{Context, Result, anyhow, bail};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// How long requests that are under way get at the end.
 const DRAIN_WITHIN: Duration = Duration::from_millis(2500);
@@ -76,73 +77,100 @@ fn start_log(config: &Config) -> Result<()> {
 async fn serve(config: Config, supervised: bool) -> Result<()> {
     // Listening for signals comes first: one that arrives during the start ends it in order.
     let told_to_stop = stop_signal(supervised)?;
-    let credentials = Credentials::load(&config.ca, &config.cert, &config.key)?;
-    let identity = credentials.identity().clone();
-    if identity.kind != Kind::Node || identity.name != config.name.as_str() {
-        bail!(
-            "{}: it is the certificate of {} {}, and this is node {}; make one with `anser certs node {}`",
-            config.cert.display(),
-            identity.kind,
-            identity.name,
-            config.name,
-            config.name
-        );
-    }
-    let listener = TcpListener::bind(config.http)
-        .await
-        .with_context(|| format!("can't listen on {}/tcp (HTTP); is the port in use?", config.http))?;
-    let page = metrics::install()?;
-    let clock = Clock::new();
-    let switchboard = Arc::new(Switchboard::new(identity.node, clock));
-    let opened = open_disk(&config, identity.node, &switchboard)?;
-    let (disk, member) = (opened.disk, Member { node: identity.node, folder: opened.folder });
-    switchboard.set_shards(opened.shards);
-    switchboard.set_disk(disk.handle());
-
-    let arbiters = Arbiters::start(opened.shards);
-    let network = start_network(&config, &credentials, member, clock, &switchboard, &arbiters).await?;
-    switchboard.peers().set_network(network.handle());
-    switchboard.set_directory(roster::start(&config, &identity.cluster, member, &arbiters, &switchboard));
-    let watchdog = start_watchdog(&switchboard)?;
-    let view = Arc::new(NodeView {
-        me: identity.node,
-        name: identity.name.clone(),
-        switchboard: switchboard.clone(),
-        draining: AtomicBool::new(false),
-        certificate_expires_at_s: credentials.expires_at_s(),
-    });
-    let (close_pages, pages_closed) = oneshot::channel::<()>();
-    let pages = tokio::spawn(http::serve(listener, view.clone(), page, async {
-        // An error only says that the sender is gone: the node stops.
-        let _ = pages_closed.await;
-    }));
-    let seeds = tokio::task::spawn_local(dial_seeds(config.clone(), switchboard.clone(), network.handle()));
-    tracing::info!(
-        node = identity.name, id = %identity.node, folder = %member.folder, quic = %config.quic, http = %config.http, "the node runs"
-    );
-
+    let node = Node::start(config).await?;
     told_to_stop.await;
     tracing::info!("stopping");
-    view.draining.store(true, Ordering::Relaxed);
-    seeds.abort();
-    drain(&switchboard).await;
-    let closing = async {
-        network.close().await;
-        drop(watchdog);
-        for handle in switchboard.directory().iter().flat_map(|directory| directory.all()) {
-            handle.stop();
-        }
-        let closed = tokio::task::spawn_blocking(move || disk.close()).await;
-        // Without a receiver the pages are closed already.
-        let _ = close_pages.send(());
-        pages.abort();
-        closed.context("closing the disk")
-    };
-    let closed = tokio::time::timeout(STOP_WITHIN, closing).await;
-    arbiters.stop();
-    closed.unwrap_or_else(|_| Err(anyhow!("it did not stop within {} s; what was acknowledged is on disk", STOP_WITHIN.as_secs())))?;
+    node.stop().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A running node: all that must be ended in order.
+struct Node {
+    switchboard: Arc<Switchboard>,
+    view: Arc<NodeView>,
+    disk: Disk,
+    arbiters: Arbiters,
+    network: Arc<NodeNetwork>,
+    watchdog: Watchdog,
+    seeds: JoinHandle<()>,
+    pages: JoinHandle<std::io::Result<()>>,
+}
+
+impl Node {
+    /// Everything that can be refused is tried before anything is served.
+    async fn start(config: Config) -> Result<Node> {
+        let credentials = Credentials::load(&config.ca, &config.cert, &config.key)?;
+        let identity = credentials.identity().clone();
+        check_name(&config, &identity)?;
+        let listener = TcpListener::bind(config.http)
+            .await
+            .with_context(|| format!("can't listen on {}/tcp (HTTP); is the port in use?", config.http))?;
+        let page = metrics::install()?;
+        let clock = Clock::new();
+        let switchboard = Arc::new(Switchboard::new(identity.node, clock));
+        let opened = open_disk(&config, identity.node, &switchboard)?;
+        let (disk, member) = (opened.disk, Member { node: identity.node, folder: opened.folder });
+        switchboard.set_shards(opened.shards);
+        switchboard.set_disk(disk.handle());
+        let arbiters = Arbiters::start(opened.shards);
+        let network = start_network(&config, &credentials, member, clock, &switchboard, &arbiters).await?;
+        switchboard.peers().set_network(network.handle());
+        switchboard.set_directory(roster::start(&config, &identity.cluster, member, &arbiters, &switchboard));
+        let watchdog = start_watchdog(&switchboard)?;
+        let view = Arc::new(NodeView {
+            me: identity.node,
+            name: identity.name.clone(),
+            switchboard: switchboard.clone(),
+            draining: AtomicBool::new(false),
+            certificate_expires_at_s: credentials.expires_at_s(),
+        });
+        let pages = tokio::spawn(http::serve(listener, view.clone(), page));
+        tracing::info!(
+            node = identity.name, id = %identity.node, folder = %member.folder, quic = %config.quic,
+            http = %config.http, "the node runs"
+        );
+        let seeds = tokio::task::spawn_local(dial_seeds(config, switchboard.clone(), network.handle()));
+        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, pages })
+    }
+
+    /// No more requests, answers out, disk synced; the pages last, so that they tell of it.
+    async fn stop(self) -> Result<()> {
+        self.view.draining.store(true, Ordering::Relaxed);
+        self.seeds.abort();
+        drain(&self.switchboard).await;
+        let closing = async {
+            self.network.close().await;
+            drop(self.watchdog);
+            for handle in self.switchboard.directory().iter().flat_map(|directory| directory.all()) {
+                handle.stop();
+            }
+            let closed = tokio::task::spawn_blocking(move || self.disk.close()).await;
+            self.pages.abort();
+            closed.context("closing the disk")
+        };
+        let closed = tokio::time::timeout(STOP_WITHIN, closing).await;
+        self.arbiters.stop();
+        let late = || {
+            anyhow!("it did not stop within {} s; what was acknowledged is on disk", STOP_WITHIN.as_secs())
+        };
+        closed.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+/// The certificate says who a node is; the configuration must agree.
+fn check_name(config: &Config, identity: &Identity) -> Result<()> {
+    if identity.kind == Kind::Node && identity.name == config.name.as_str() {
+        return Ok(());
+    }
+    bail!(
+        "{}: it is the certificate of {} {}, and this is node {}; make one with `anser certs node {}`",
+        config.cert.display(),
+        identity.kind,
+        identity.name,
+        config.name,
+        config.name
+    )
 }
 
 /// Opens the data folder; a new one gets a shard for each processor that the network's thread leaves free.
@@ -207,7 +235,10 @@ async fn drain(switchboard: &Switchboard) {
         }
     };
     if tokio::time::timeout(DRAIN_WITHIN, answered).await.is_err() {
-        tracing::warn!(requests = directory.coordinator.requests(), "some requests were not answered in time");
+        tracing::warn!(
+            requests = directory.coordinator.requests(),
+            "some requests were not answered in time"
+        );
     }
 }
 
@@ -230,21 +261,20 @@ fn stop_signal(supervised: bool) -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (ended, input_ended) = oneshot::channel::<()>();
-    if supervised {
+    let ended = Some(ended).filter(|_| supervised);
+    if let Some(ended) = ended {
         std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
             let mut ignored = [0; 64];
             while std::io::Read::read(&mut std::io::stdin(), &mut ignored).is_ok_and(|read| read > 0) {}
             // Without a receiver the node is stopping already.
             let _ = ended.send(());
         })?;
-    } else {
-        std::mem::forget(ended);
     }
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = input_ended => {}
+            Ok(()) = input_ended => {}
         }
     })
 }

@@ -92,7 +92,8 @@ impl PeerBook {
         for direction in Direction::ALL {
             for class in Traffic::ALL {
                 let labels = [("direction", direction.name()), ("class", class.name())];
-                metrics::counter!("anser_wire_bytes_total", &labels).absolute(network.stats().bytes(class, direction));
+                metrics::counter!("anser_wire_bytes_total", &labels)
+                    .absolute(network.stats().bytes(class, direction));
             }
         }
         for (node, rtt) in network.rtts() {

@@ -2,9 +2,9 @@
 
 use super::budget::Budget;
 use super::switchboard::{Directory, Switchboard};
+use super::threads::Arbiters;
 use crate::config::Config;
 use anser_coordinator::Coordinator;
-use super::threads::Arbiters;
 use anser_host::{Factory, HostConfig, Shell, spawn};
 use anser_membership::{Membership, Probing};
 use anser_model::{Life, Member};
@@ -33,8 +33,12 @@ pub(super) fn start(
         membership(config, cluster_name, member),
         shell.clone(),
     );
-    let coordinator =
-        spawn(&arbiters.network.handle(), host(Role::Coordinator, 0, config.max_inflight), coordinator(config, member), shell.clone());
+    let coordinator = spawn(
+        &arbiters.network.handle(),
+        host(Role::Coordinator, 0, config.max_inflight),
+        coordinator(config, member),
+        shell.clone(),
+    );
     let replicas = arbiters
         .shards
         .iter()
@@ -42,7 +46,12 @@ pub(super) fn start(
         .map(|(arbiter, shard)| {
             // Every operation of a coordinator may wait here, of this node's own and of others'.
             let requests_max = config.max_inflight.saturating_mul(4);
-            spawn(&arbiter.handle(), host(Role::Replica, shard, requests_max), replica(member, shard, shards, budget), shell.clone())
+            spawn(
+                &arbiter.handle(),
+                host(Role::Replica, shard, requests_max),
+                replica(member, shard, shards, budget),
+                shell.clone(),
+            )
         })
         .collect();
     Directory { membership, coordinator, replicas }
@@ -67,7 +76,8 @@ fn membership(config: &Config, cluster_name: &str, member: Member) -> Factory {
 }
 
 fn coordinator(config: &Config, member: Member) -> Factory {
-    let (dc, value_bytes_max, inflight_max) = (config.dc.clone(), config.max_value_bytes, config.max_inflight);
+    let (dc, value_bytes_max, inflight_max) =
+        (config.dc.clone(), config.max_value_bytes, config.max_inflight);
     Arc::new(move |life| {
         let usual = anser_coordinator::Config::new(member.node, dc.clone(), life, random_u64());
         Box::new(Coordinator::new(anser_coordinator::Config { value_bytes_max, inflight_max, ..usual }))
@@ -75,7 +85,11 @@ fn coordinator(config: &Config, member: Member) -> Factory {
 }
 
 fn replica(member: Member, shard: u32, shards: u32, budget: Budget) -> Factory {
-    let engine = EngineLimits { memtable_bytes: budget.memtable, cache_bytes: budget.cache, ..EngineLimits::default() };
+    let engine = EngineLimits {
+        memtable_bytes: budget.memtable,
+        cache_bytes: budget.cache,
+        ..EngineLimits::default()
+    };
     let limits = Limits { pending_bytes_max: budget.requests, engine, ..Limits::default() };
     Arc::new(move |life| {
         // A new Life at every start and every rebuild: no dot is ever minted twice.

@@ -162,7 +162,9 @@ impl FeedbackSink for Switchboard {
     fn feed(&self, asker: Asker, life: u32, batch: Vec<Feedback>) {
         let directory = self.directory.wait();
         let handle = match asker {
-            Asker::Shard(shard) => usize::try_from(shard).ok().and_then(|shard| directory.replicas.get(shard)),
+            Asker::Shard(shard) => {
+                usize::try_from(shard).ok().and_then(|shard| directory.replicas.get(shard))
+            }
             Asker::Control => Some(&directory.membership),
         };
         if let Some(handle) = handle {

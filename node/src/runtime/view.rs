@@ -43,7 +43,9 @@ impl View for NodeView {
         let shards = directory.replicas.len();
         let serving = known.serving.values().filter(|serving| **serving).count();
         if serving < shards {
-            return Err(format!("{serving} of {shards} shards serve; the others read their logs back, or failed"));
+            return Err(format!(
+                "{serving} of {shards} shards serve; the others read their logs back, or failed"
+            ));
         }
         Ok(())
     }
