@@ -3,13 +3,14 @@
 //! Keeps: a cluster has one genesis. A run that ended halfway is taken up where it was: the genesis that some node holds
 //! already is the one that the others get, and one that holds another cluster's refuses.
 
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output;
 use anser_model::ring::{Founding, MemberState, NodeName, Record, RosterEntry};
 use anser_model::{ClusterId, NodeId};
 use anser_proto::admin::{AdminReply, AdminRequest, NodeDescription};
 use anser_proto::{Body, Role};
 use anser_quic::{ClientConnection, ClientEndpoint, Credentials};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -131,7 +132,11 @@ async fn meet(endpoint: &ClientEndpoint, name: String, address: SocketAddr) -> R
         match endpoint.connect(address, ANSWER_WITHIN).await {
             Ok(connection) => break connection,
             Err(error) if error.is_not_allowed() || Instant::now() > deadline => {
-                return Err(anyhow!(error).context(format!("cannot reach node {name} at {address}")));
+                let kind =
+                    if error.is_not_allowed() { FailureKind::NotAllowed } else { FailureKind::Unreachable };
+                return Err(Failure::new(kind, error)
+                    .at(format_args!("cannot reach node {name} at {address}"))
+                    .into());
             }
             Err(_) => tokio::time::sleep(TRY_EVERY).await,
         }
@@ -155,7 +160,10 @@ async fn ask(connection: &ClientConnection, name: &str, request: AdminRequest) -
     match reply {
         Body::AdminReply(reply) => Ok(reply),
         Body::Refused(anser_proto::Refusal::NotAllowed) => {
-            bail!("node {name} allows this to operators only; use a profile with an operator's certificate")
+            let line = format!(
+                "node {name} allows this to operators only; use a profile with an operator's certificate"
+            );
+            Err(Failure::new(FailureKind::NotAllowed, line).into())
         }
         other => bail!("node {name} answered with {}", other.name()),
     }

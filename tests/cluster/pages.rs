@@ -24,6 +24,20 @@ const MESSAGES: &[&str] = &[
     "fact",
     "timeout",
 ];
+const REASONS: &[&str] = &[
+    "other authority",
+    "no certificate",
+    "expired certificate",
+    "bad certificate",
+    "other cluster",
+    "not a node",
+    "other node than expected",
+    "oneself",
+    "other protocol",
+    "bad hello",
+    "too many sessions",
+    "handshake failed",
+];
 const COUNTERS: &[(&str, Labels)] = &[
     ("anser_actor_messages_total", &[("actor", ACTORS), ("message", MESSAGES)]),
     ("anser_actor_restarts_total", &[("actor", ACTORS), ("cause", &["panic", "build", "effects"])]),
@@ -46,13 +60,7 @@ const COUNTERS: &[(&str, Labels)] = &[
             ("class", &["datagram", "control", "data", "bulk", "session"]),
         ],
     ),
-    (
-        "anser_wire_rejected_total",
-        &[(
-            "reason",
-            &["other authority", "no certificate", "expired certificate", "bad certificate", "other cluster"],
-        )],
-    ),
+    ("anser_wire_rejected_total", &[("reason", REASONS)]),
 ];
 const GAUGES: &[(&str, Labels)] = &[
     ("anser_actor_mailbox_depth", &[("actor", ACTORS)]),
@@ -178,7 +186,8 @@ fn check_values(cluster: &TestCluster) {
         assert_eq!(node.metric("anser_members", &[("state", "alive")]), 3.0);
         assert_eq!(node.metric("anser_ring_step", &[]), 1.0);
         assert_eq!(node.metric("anser_partitions", &[("state", "serving")]), 256.0);
-        assert_eq!(node.metric("anser_actor_up", &[]), 3.0);
+        let up = |actor| node.metric("anser_actor_up", &[("actor", actor)]);
+        assert!(up("membership") == 1.0 && up("coordinator") == 1.0 && up("replica") >= 1.0);
         let page = http_get(node.http, "/metrics").unwrap().1;
         assert!(
             !page.contains("secret") && !page.contains("nowhere"),

@@ -149,6 +149,8 @@ fn certificates(cluster: &TestCluster) {
     let member = format!("{node}={}", cluster.nodes[0].quic);
     let client = cluster.profile_path();
     with_profile(&client, &["init", "--member", &member]).refused(6, &["operator"]);
+    let stranger = profile(cluster, &own, &other, "client", &addresses);
+    with_profile(&stranger, &["init", "--member", &member]).refused(6, &["authority"]);
     // Without a readable certificate nothing is even tried.
     let missing = profile(cluster, &own, cluster.scratch(), "client", &addresses);
     with_profile(&missing, &put).refused(2, &["client.pem"]);

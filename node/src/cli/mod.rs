@@ -148,10 +148,7 @@ pub fn on_one_thread(command: impl Future<Output = Result<(), Failure>>) -> Resu
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ignored = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return end_unparsed(&error),
     };
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -162,9 +159,37 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The end of a command line that asks for help, or is wrong; what is wrong is one line, as with every other failure.
+fn end_unparsed(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    let is_help =
+        matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion);
+    if is_help {
+        let _ignored = error.print();
+    } else {
+        output::note(&format!("anser: {}", wrong_usage(&error.to_string())));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What clap says in paragraphs, on one line.
+fn wrong_usage(said: &str) -> String {
+    let paragraphs = said.trim_start_matches("error: ").split("\n\n").map(Failure::usage);
+    paragraphs.map(|paragraph| paragraph.line).collect::<Vec<_>>().join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wrong_usage_is_one_line() {
+        for line in [&["anser", "got"][..], &["anser", "get"], &["anser", "put", "k", "--w", "0"]] {
+            let said = wrong_usage(&Cli::try_parse_from(line).unwrap_err().to_string());
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(said.contains("--help") && !said.starts_with("error"), "{said}");
+        }
+    }
 
     /// Every command that runs something, with those inside it.
     fn leaves(command: &clap::Command) -> Vec<&clap::Command> {
