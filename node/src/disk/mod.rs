@@ -22,7 +22,7 @@ mod works;
 #[cfg(test)]
 mod tests;
 
-pub use folder::OpenError;
+pub use folder::{FORMAT, OpenError};
 pub use port::{Asker, DiskHandle, FeedbackSink};
 
 use anser_model::{FolderId, NodeId};
