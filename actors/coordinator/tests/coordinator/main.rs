@@ -5,4 +5,5 @@
 mod gets;
 mod puts;
 mod rig;
+mod storms;
 mod weather;
