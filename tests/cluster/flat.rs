@@ -9,6 +9,8 @@ use tokio::task::JoinSet;
 
 /// Requests unless told.
 const REQUESTS: u64 = 60_000;
+/// It is looked at what the nodes hold after each of so many parts; the first is the warm-up.
+const PARTS: u64 = 5;
 /// Outstanding at once.
 const AT_ONCE: u64 = 64;
 /// So many keys are written over and over.
@@ -65,15 +67,18 @@ fn descriptors_threads_and_memory_stay_flat() {
     let cluster = TestCluster::start_as(Setup { settings, alone: true, ..Setup::default() });
     let wanted = std::env::var("ANSER_SOAK_REQUESTS").map(|text| text.parse().expect("a number"));
     let count = wanted.unwrap_or(REQUESTS);
-    let (warm, end) = block_on(async {
+    let history: Vec<Vec<Holds>> = block_on(async {
         let client = cluster.client().await;
-        requests(&client, count / 5).await;
-        let warm = holds(&cluster);
-        requests(&client, count - count / 5).await;
-        (warm, holds(&cluster))
+        let mut history = Vec::new();
+        for part in 1..=PARTS {
+            requests(&client, count / PARTS).await;
+            history.push(holds(&cluster));
+            println!("after {} requests: {:?}", count / PARTS * part, history.last());
+        }
+        history
     });
-    println!("after {} requests: {warm:?}\nafter {count}: {end:?}", count / 5);
-    for (before, after) in warm.iter().zip(&end) {
+    let (warm, end) = (&history[0], &history[history.len() - 1]);
+    for (before, after) in warm.iter().zip(end) {
         assert_eq!(before.descriptors, after.descriptors, "descriptors: {warm:?} {end:?}");
         assert_eq!(before.threads, after.threads, "threads: {warm:?} {end:?}");
         assert!(after.resident <= MEMORY_BYTES, "memory: {end:?}");

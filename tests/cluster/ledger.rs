@@ -181,7 +181,7 @@ impl Writer {
 
     /// Reads one of its keys, an old one or the newest.
     async fn read_back(&mut self, turn: u64) {
-        let old = if turn % 2 == 0 { turn } else { scatter(turn) % turn };
+        let old = if turn.is_multiple_of(2) { turn } else { scatter(turn) % turn };
         let key = format!("{}/{old}", self.name);
         let options = GetOptions { timeout: self.plan.timeout, ..GetOptions::default() };
         self.ledger.reads += 1;
@@ -352,4 +352,55 @@ pub fn value_of(key: &str, number: u64) -> Vec<u8> {
 fn number_in(value: &[u8]) -> Option<u64> {
     let head = value.split(|byte| *byte == b';').next()?;
     std::str::from_utf8(head).ok()?.rsplit_once(' ')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anser_client::{GetReceipt, ShownVersion};
+    use anser_model::{Actor, Dot, Life, NodeId, Step};
+
+    fn found(values: &[Vec<u8>]) -> Found {
+        let dot = Dot { actor: Actor { node: NodeId([1; 16]), life: Life(1) }, counter: 1 };
+        let version = |value: &Vec<u8>| ShownVersion {
+            value: value.clone().into(),
+            dot,
+            written_at_ms: 0,
+            expires_at_ms: None,
+        };
+        let receipt =
+            GetReceipt { replicas: 3, answered: 2, fallbacks: 0, step: Step(1), level: Level::Quorum };
+        Found { versions: values.iter().map(version).collect(), context: String::new(), receipt }
+    }
+
+    #[test]
+    fn a_lost_or_torn_write_is_noticed() {
+        let judge = |fate: Fate, values: &[Vec<u8>]| {
+            let ledger = Ledger { once: [("k".to_owned(), fate)].into(), ..Ledger::default() };
+            ledger.judge_once("k", &found(values)).is_none()
+        };
+        let (whole, mut torn) = (value_of("k", 0), value_of("k", 0));
+        torn.pop();
+        assert!(judge(Fate::Acknowledged, std::slice::from_ref(&whole)));
+        assert!(!judge(Fate::Acknowledged, &[]));
+        assert!(!judge(Fate::Acknowledged, &[whole.clone(), whole.clone()]));
+        assert!(judge(Fate::Unknown, &[]) && judge(Fate::Unknown, std::slice::from_ref(&whole)));
+        assert!(judge(Fate::Refused, &[]) && !judge(Fate::Refused, &[whole]));
+        for fate in [Fate::Acknowledged, Fate::Unknown, Fate::Refused] {
+            assert!(!judge(fate, std::slice::from_ref(&torn)), "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_went_backwards_is_noticed() {
+        let counter = Counter { issued: 5, acknowledged: 3, refused: [5].into() };
+        let ledger = Ledger { counters: [("k".to_owned(), counter)].into(), ..Ledger::default() };
+        let judge = |numbers: &[u64]| {
+            let values: Vec<Vec<u8>> = numbers.iter().map(|number| value_of("k", *number)).collect();
+            ledger.judge_counter("k", &found(&values)).is_none()
+        };
+        assert!(judge(&[3]) && judge(&[4]) && judge(&[2, 3]) && judge(&[3, 4]));
+        assert!(!judge(&[]) && !judge(&[2]), "an acknowledged write is lost");
+        assert!(!judge(&[3, 5]) && !judge(&[6]) && !judge(&[0]), "refused, or never written");
+    }
 }
