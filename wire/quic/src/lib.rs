@@ -32,6 +32,7 @@ mod start;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod verify;
 
 pub use certificates::{

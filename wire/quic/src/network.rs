@@ -67,9 +67,9 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Requests of one session under way; more are refused as busy.
     pub session_requests_max: usize,
-    /// Bytes of one session's requests under way; more are refused as busy.
+    /// Bytes of one session's requests under way, and of answers it has not taken yet; past it requests are refused as busy.
     pub session_bytes_max: usize,
-    /// Messages that wait for one peer's lanes, and for one session; requests past it are refused as busy.
+    /// Messages that wait for one peer's lanes, where requests past it are refused as busy, and for one session.
     pub lane_messages_max: usize,
     /// Bytes that wait there.
     pub lane_bytes_max: usize,

@@ -143,6 +143,11 @@ impl Queue {
         std::mem::take(&mut inner.waiting).into_iter().map(|waiting| waiting.envelope).collect()
     }
 
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
     }

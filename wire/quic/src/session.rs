@@ -1,7 +1,7 @@
 //! Sessions: connections of clients and operators. Their requests go in with the session's address, answers come back by it.
 //!
-//! Keeps: a session says only what its certificate allows; its requests under way are bounded in count and bytes, and more are
-//! refused as busy. Deliberately absent: what requests mean.
+//! Keeps: a session says only what its certificate allows; its requests under way, and the answers that it has not taken yet,
+//! are bounded in count and bytes, and more requests are refused as busy. Deliberately absent: what requests mean.
 
 use crate::accept::lost;
 use crate::handshake;
@@ -15,16 +15,14 @@ use crate::rejection::Rejection;
 use crate::route::refusal;
 use crate::shared::Shared;
 use crate::stats::{Direction, Stats, Traffic};
+use crate::under_way::UnderWay;
 use anser_proto::frame::{self, FrameError, LANE_FRAME_BYTES_MAX};
 use anser_proto::hello::Purpose;
-use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
+use anser_proto::{Address, Body, Envelope, Refusal, Role, Tick};
 use quinn::{Connection, RecvStream, SendStream};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-
-/// How long past its deadline a request without an answer keeps its place.
-const GRACE_MS: u64 = 5000;
 
 /// The sessions of a node.
 #[derive(Default)]
@@ -41,43 +39,6 @@ pub(crate) struct Session {
     large: Arc<Queue>,
     pub life: Arc<Life>,
     under_way: Mutex<UnderWay>,
-}
-
-/// The requests of a session that were handed in and not answered yet.
-#[derive(Debug, Default)]
-struct UnderWay {
-    requests: HashMap<OpId, (usize, Tick)>,
-    bytes: usize,
-}
-
-impl UnderWay {
-    /// Takes a request in, if there is room.
-    fn admit(&mut self, op: OpId, bytes: usize, deadline: Tick, now: Tick, limits: &Limits) -> bool {
-        if !self.has_room(bytes, limits) {
-            // Answers may have got lost: a request far past its deadline makes room.
-            self.requests.retain(|_, (_, deadline)| deadline.plus_ms(GRACE_MS) > now);
-            self.bytes = self.requests.values().map(|(bytes, _)| bytes).sum();
-            if !self.has_room(bytes, limits) {
-                return false;
-            }
-        }
-        self.bytes += bytes;
-        if let Some((before, _)) = self.requests.insert(op, (bytes, deadline)) {
-            self.bytes = self.bytes.saturating_sub(before);
-        }
-        true
-    }
-
-    fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
-        self.requests.len() < limits.session_requests_max
-            && (self.requests.is_empty() || self.bytes + bytes <= limits.session_bytes_max)
-    }
-
-    fn finish(&mut self, op: OpId) {
-        if let Some((bytes, _)) = self.requests.remove(&op) {
-            self.bytes = self.bytes.saturating_sub(bytes);
-        }
-    }
 }
 
 impl Sessions {
@@ -104,8 +65,8 @@ impl Sessions {
         let session = Arc::new(Session {
             number,
             kind,
-            lane: Arc::new(Queue::new(limits.lane_messages_max, limits.lane_bytes_max)),
-            large: Arc::new(Queue::new(limits.bulk_messages_max, limits.bulk_bytes_max)),
+            lane: Arc::new(Queue::new(limits.lane_messages_max, limits.session_bytes_max)),
+            large: Arc::new(Queue::new(limits.lane_messages_max, limits.session_bytes_max)),
             life: Arc::default(),
             under_way: Mutex::default(),
         });
@@ -139,6 +100,11 @@ impl Session {
             Ok(()) => queue.wake(),
             Err(_) => stats.count_dropped(1),
         }
+    }
+
+    /// Whether so many answers wait for the client to take them that it is to ask for no more.
+    fn reads_slowly(&self, limits: &Limits) -> bool {
+        self.lane.bytes() + self.large.bytes() > limits.session_bytes_max
     }
 
     /// Sends what is queued, then nothing more.
@@ -243,6 +209,8 @@ impl SessionPort {
     fn takes(&self, envelope: &Envelope, now: Tick) -> bool {
         let why = if !self.session.may_say(envelope) {
             Refusal::NotAllowed
+        } else if self.session.reads_slowly(&self.shared.limits) {
+            Refusal::Busy
         } else {
             let mut under_way = self.session.lock();
             let limits = &self.shared.limits;
@@ -303,27 +271,5 @@ impl Port for SessionPort {
 
     fn wrote(&self, messages: usize, bytes: usize) {
         self.shared.stats.count(Traffic::Session, Direction::Sent, messages, bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_under_way_are_bounded_and_the_lost_ones_make_room() {
-        let limits = Limits { session_requests_max: 2, session_bytes_max: 100, ..Limits::default() };
-        let op = |seq| OpId { life: 0, seq };
-        let mut under_way = UnderWay::default();
-        assert!(under_way.admit(op(1), 60, Tick(10), Tick(0), &limits));
-        assert!(!under_way.admit(op(2), 60, Tick(10), Tick(0), &limits), "bytes");
-        assert!(under_way.admit(op(2), 40, Tick(10), Tick(0), &limits));
-        assert!(!under_way.admit(op(3), 0, Tick(10), Tick(0), &limits), "count");
-        under_way.finish(op(1));
-        under_way.finish(op(1));
-        assert!(under_way.admit(op(3), 60, Tick(10), Tick(0), &limits));
-        assert_eq!(under_way.bytes, 100);
-        assert!(under_way.admit(op(4), 500, Tick(10), Tick(10).plus_ms(GRACE_MS), &limits), "all too late");
-        assert_eq!((under_way.requests.len(), under_way.bytes), (1, 500));
     }
 }

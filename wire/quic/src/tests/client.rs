@@ -132,6 +132,30 @@ async fn sessions_are_bounded() {
 }
 
 #[tokio::test]
+async fn calls_past_the_sessions_bytes_are_each_answered_or_refused() {
+    let authority = Authority::new("prod");
+    let mut settings = Settings::new(authority.credentials(Kind::Node, "a"));
+    settings.limits = Limits { session_bytes_max: 1 << 20, ..Limits::default() };
+    let node = Node::start(settings);
+    let connection = authority.client(Kind::Client).connect(node.address(), PATIENCE).await.unwrap();
+    let value = vec![7; 900_000];
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let (connection, value) = (connection.clone(), value.clone());
+        calls.spawn(async move { connection.call(Role::Coordinator, put(value), PATIENCE).await });
+    }
+    let (mut answered, mut refused) = (0, 0);
+    while let Some(done) = calls.join_next().await {
+        match done.unwrap().unwrap() {
+            Body::Refused(Refusal::Busy) => refused += 1,
+            other => answered += usize::from(value_of(other).len() == value.len()),
+        }
+    }
+    assert_eq!(answered + refused, 20, "each is answered, whole or refused");
+    assert!(answered > 0);
+}
+
+#[tokio::test]
 async fn nobody_there_is_told_in_time() {
     let authority = Authority::new("prod");
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

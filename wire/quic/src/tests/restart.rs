@@ -63,7 +63,8 @@ async fn a_restarted_peer_is_noticed_at_once_and_talked_to() {
         }
         assert!(begun.elapsed() < PATIENCE, "never answered");
     }
-    assert!(begun.elapsed() < Duration::from_millis(1000), "noticed after {:?}", begun.elapsed());
+    // Far sooner than silence would tell.
+    assert!(begun.elapsed() < Duration::from_millis(2000), "noticed after {:?}", begun.elapsed());
     a.told
         .see(|seen| assert!(seen.answers.iter().all(|(_, answer)| !matches!(answer.body, Body::Refused(_)))));
     tokio::task::spawn_blocking(move || kill(b)).await.unwrap();
@@ -82,7 +83,8 @@ async fn a_clients_calls_to_a_killed_node_end_and_a_restart_is_noticed() {
     let begun = Instant::now();
     let lost = connection.call(Role::Coordinator, put(vec![1]), PATIENCE).await;
     assert_eq!(lost, Err(CallError::Lost));
-    assert!(begun.elapsed() < Duration::from_millis(1000), "noticed after {:?}", begun.elapsed());
+    // Far sooner than silence would tell.
+    assert!(begun.elapsed() < Duration::from_millis(2000), "noticed after {:?}", begun.elapsed());
     let connection = client.connect(address, PATIENCE).await.unwrap();
     connection.call(Role::Coordinator, put(vec![1]), PATIENCE).await.unwrap();
     tokio::task::spawn_blocking(move || kill(b)).await.unwrap();

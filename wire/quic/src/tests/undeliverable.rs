@@ -38,10 +38,9 @@ async fn a_request_to_a_silent_node_waits_a_little_then_comes_back() {
     let begun = Instant::now();
     let short = Envelope { deadline: now().plus_ms(50), ..node.request(nobody, 1, 10) };
     node.handle.send(vec![short, node.request(nobody, 2, 10), node.request(nobody, 3, 1 << 20)]);
-    node.told.until(|seen| seen.answers.len() == 1).await;
-    assert!(begun.elapsed() < Duration::from_millis(400), "its deadline was sooner");
     node.told.until(|seen| seen.answers.len() == 3).await;
-    assert!(begun.elapsed() > Duration::from_millis(450) && begun.elapsed() < Duration::from_millis(2000));
+    assert!(begun.elapsed() > Duration::from_millis(450));
+    assert_eq!(node.told.see(|seen| seen.answers[0].1.op.seq), 1, "its deadline was sooner");
     assert_eq!(refused(&node, Refusal::NotSent), 3);
 }
 
