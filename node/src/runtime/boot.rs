@@ -9,7 +9,7 @@ use super::roster;
 use super::switchboard::Switchboard;
 use super::threads::Arbiters;
 use super::view::NodeView;
-use crate::config::{Config, LogFormat};
+use crate::config::{ByteSize, Config, LogFormat};
 use crate::disk::{Disk, DiskConfig, OpenedFolder};
 use crate::{http, metrics};
 use anser_host::Watchdog;
@@ -26,6 +26,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// How long requests that are under way get at the end.
 const DRAIN_WITHIN: Duration = Duration::from_millis(2500);
@@ -64,12 +66,15 @@ pub fn run(args: &NodeArgs) -> Result<()> {
 }
 
 fn start_log(config: &Config) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_level)
-        .with_context(|| format!("[log] level: {:?} is no level or filter", config.log_level))?;
-    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter: Targets = config.log_level.parse().with_context(|| {
+        format!("[log] level: {:?} is no level, nor a list such as info,anser_quic=debug", config.log_level)
+    })?;
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let started = match config.log_format {
-        LogFormat::Text => to_stderr.with_ansi(false).try_init(),
-        LogFormat::Json => to_stderr.json().try_init(),
+        LogFormat::Text => tracing_subscriber::registry().with(to_stderr.with_filter(filter)).try_init(),
+        LogFormat::Json => {
+            tracing_subscriber::registry().with(to_stderr.json().with_filter(filter)).try_init()
+        }
     };
     started.map_err(|error| anyhow!("the log can't be started: {error}"))
 }
@@ -179,7 +184,18 @@ fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> R
     let shards = u32::try_from(processors - 1).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
     let budget = Budget::of(config.memory_bytes, shards);
     let wanted = DiskConfig { cache_bytes: budget.sled, ..DiskConfig::new(node, shards) };
-    Ok(Disk::open(&config.data_dir, &wanted, switchboard.clone())?)
+    let opened = Disk::open(&config.data_dir, &wanted, switchboard.clone())?;
+    let space = rustix::fs::statvfs(&config.data_dir).context("asking for free space")?;
+    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    if free_bytes < config.disk_reserve_bytes {
+        bail!(
+            "{}: {} are free there, and [limits] disk_reserve is {}; make room, or lower it",
+            config.data_dir.display(),
+            ByteSize(free_bytes),
+            ByteSize(config.disk_reserve_bytes)
+        );
+    }
+    Ok(opened)
 }
 
 /// The network's tasks live on its arbiter.
