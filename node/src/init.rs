@@ -98,13 +98,7 @@ pub async fn found(profile: &Path, members: Vec<(String, SocketAddr)>, partition
         Some(genesis) => genesis,
         None => new_genesis(cluster_name, &founders, partitions)?,
     };
-    let named: BTreeSet<NodeId> = genesis.roster.iter().map(|entry| entry.member.node).collect();
-    let given: BTreeSet<NodeId> = founders.iter().map(|founder| founder.description.member.node).collect();
-    if named != given {
-        bail!(
-            "these nodes are in a cluster already, with other members than named; name exactly its founding members"
-        );
-    }
+    check_members(&genesis, &founders)?;
     let addresses: Vec<(NodeId, SocketAddr)> = founders
         .iter()
         .map(|founder| (founder.description.member.node, founder.description.address))
@@ -166,6 +160,27 @@ async fn ask(connection: &ClientConnection, name: &str, request: AdminRequest) -
             Err(Failure::new(FailureKind::NotAllowed, line).into())
         }
         other => bail!("node {name} answered with {}", other.name()),
+    }
+}
+
+/// Whether a genesis is of exactly these nodes, each with the data folder that it has now.
+fn check_members(genesis: &Record, founders: &[Founder]) -> Result<()> {
+    let given: BTreeSet<NodeId> = founders.iter().map(|founder| founder.description.member.node).collect();
+    let named: BTreeSet<NodeId> = genesis.roster.iter().map(|entry| entry.member.node).collect();
+    if named != given {
+        bail!(
+            "these nodes are in a cluster already, with other members than named; name exactly its founding members"
+        );
+    }
+    let other_folder = founders
+        .iter()
+        .find(|founder| genesis.roster.iter().all(|entry| entry.member != founder.description.member));
+    match other_folder {
+        Some(founder) => bail!(
+            "node {} has another data folder than when the cluster was founded; give it back the folder that it had",
+            founder.name
+        ),
+        None => Ok(()),
     }
 }
 

@@ -268,11 +268,28 @@ fn print_table(cluster: &Cluster, json: bool) -> Result<()> {
     let here = std::env::current_dir()?.join("anser-dev/client.toml");
     let option = if here == profile { String::new() } else { format!(" --profile {}", profile.display()) };
     writeln!(text, "\ntry, in another terminal:")?;
+    let program = program()?;
     for words in ["put{} greeting hello", "get{} greeting", "cluster status{}"] {
-        writeln!(text, "  anser {}", words.replace("{}", &option))?;
+        writeln!(text, "  {program} {}", words.replace("{}", &option))?;
     }
     if let Some(process) = cluster.processes.first() {
         writeln!(text, "  kill -9 $(cat {}/pid)   # and get again", process.plan().folder.display())?;
     }
     Ok(output::line(&text)?)
+}
+
+/// How a shell in this folder calls this program: by its name if it finds it so, else by its path.
+fn program() -> Result<String> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&folders).map(|folder| folder.join("anser")).find(|file| file.is_file());
+    if found.and_then(|file| file.canonicalize().ok()) == own.canonicalize().ok() {
+        return Ok("anser".to_owned());
+    }
+    let here = std::env::current_dir()?;
+    Ok(match own.strip_prefix(&here) {
+        Ok(relative) => format!("./{}", relative.display()),
+        Err(_) => own.display().to_string(),
+    })
 }
