@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::error::{ClusterError, ConnectError, GetError, PutError};
 use crate::options::{Found, GetOptions, PutOptions, TIMEOUT_MAX, Written};
-use crate::peer::Peer;
+use crate::peer::{Peer, Work};
 use crate::profile::Profile;
 use crate::pursuit::{Cause, Ending, Move, Pursuit};
 use crate::view::View;
@@ -118,7 +118,8 @@ impl Client {
         let order = route::get_order(&self.shared.view(), keyspace, key, &mut self.shared.random());
         let request = GetRequest { keyspace: keyspace.clone(), key: key.clone(), level: options.level };
         let body = |_retry| Body::Client(ClientRequest::Get(request.clone()));
-        let done = self.shared.pursue(&order, Role::Coordinator, body, options.timeout, true).await;
+        let done =
+            self.shared.pursue(&order, Role::Coordinator, body, options.timeout, Some(Work::Read)).await;
         match done.map_err(GetError::of)? {
             Outcome::Get(reply) => {
                 Ok(Found { versions: reply.versions, context: reply.context, receipt: reply.receipt })
@@ -131,7 +132,7 @@ impl Client {
     pub async fn cluster(&self) -> Result<ClusterReply, ClusterError> {
         let order = route::any_order(&self.shared.view(), &mut self.shared.random());
         let body = |_retry| Body::Client(ClientRequest::DescribeCluster);
-        let done = self.shared.pursue(&order, Role::Membership, body, CLUSTER_TIMEOUT, false).await;
+        let done = self.shared.pursue(&order, Role::Membership, body, CLUSTER_TIMEOUT, None).await;
         match done.map_err(GetError::of)? {
             Outcome::Cluster(reply) => Ok(reply),
             other => Err(GetError::Nonsense(format!("{other:?}")).into()),
@@ -203,7 +204,7 @@ impl Client {
         };
         let order = route::put_order(&shared.view(), keyspace, key, rid, &mut shared.random());
         let body = |retry| Body::Client(ClientRequest::Put(PutRequest { retry, ..request.clone() }));
-        shared.pursue(&order, Role::Coordinator, body, timeout, false).await
+        shared.pursue(&order, Role::Coordinator, body, timeout, Some(Work::Write)).await
     }
 }
 
@@ -232,12 +233,13 @@ impl Shared {
         to: Role,
         body: impl Fn(bool) -> Body,
         timeout: Duration,
-        measure: bool,
+        measure: Option<Work>,
     ) -> Result<Outcome, Ending> {
         self.used.store(true, Ordering::Relaxed);
         let timeout = timeout.min(TIMEOUT_MAX);
         let begun = Instant::now();
-        let mut pursuit = Pursuit::new(order.len(), body(false).payload_bytes());
+        let usual = measure.zip(order.first()).map(|(kind, peer)| peer.latency(kind)).unwrap_or_default();
+        let mut pursuit = Pursuit::new(order.len(), body(false).payload_bytes()).usually(usual);
         let mut random = self.random();
         loop {
             let left = timeout.saturating_sub(begun.elapsed());
@@ -261,8 +263,8 @@ impl Shared {
                 self.clock.follow(clock);
             }
             if let Some(outcome) = pursuit.answered(answer) {
-                if measure {
-                    peer.note_latency(asked.elapsed());
+                if let Some(kind) = measure {
+                    peer.note_latency(kind, asked.elapsed());
                 }
                 if pursuit.refused() > 0 {
                     self.refused.fetch_add(pursuit.refused(), Ordering::Relaxed);

@@ -24,8 +24,17 @@ pub(crate) struct Peer {
     pub address: SocketAddr,
     link: RwLock<Option<ClientConnection>>,
     dialling: Arc<tokio::sync::Mutex<()>>,
-    latency_us: AtomicU64,
+    latency_us: [AtomicU64; 2],
     failures: AtomicU32,
+}
+
+/// What a node is asked to do, as far as its time goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Answer from memory or a table.
+    Read,
+    /// Have it durable on several nodes.
+    Write,
 }
 
 impl Peer {
@@ -36,7 +45,7 @@ impl Peer {
             address,
             link: RwLock::new(None),
             dialling: Arc::default(),
-            latency_us: AtomicU64::new(0),
+            latency_us: Default::default(),
             failures: AtomicU32::new(0),
         }
     }
@@ -46,9 +55,17 @@ impl Peer {
         self.set_link(connection);
     }
 
-    /// How fast its reads were lately, in microseconds; 0 if not known.
-    pub fn latency_us(&self) -> u64 {
-        self.latency_us.load(Ordering::Relaxed)
+    /// How fast it was lately; zero if not known.
+    pub fn latency(&self, work: Work) -> Duration {
+        Duration::from_micros(self.cell(work).load(Ordering::Relaxed))
+    }
+
+    fn cell(&self, work: Work) -> &AtomicU64 {
+        let [reads, writes] = &self.latency_us;
+        match work {
+            Work::Read => reads,
+            Work::Write => writes,
+        }
     }
 
     /// How often it failed to answer since it last did.
@@ -56,12 +73,12 @@ impl Peer {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Takes the time of a read in.
-    pub fn note_latency(&self, took: Duration) {
+    /// Takes the time of some work in.
+    pub fn note_latency(&self, work: Work, took: Duration) {
         let new = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let old = self.latency_us();
+        let old = self.cell(work).load(Ordering::Relaxed);
         let next = if old == 0 { new } else { old - old / LATENCY_WEIGHT + new / LATENCY_WEIGHT };
-        self.latency_us.store(next, Ordering::Relaxed);
+        self.cell(work).store(next, Ordering::Relaxed);
     }
 
     /// Asks it, after dialling if need be; all within `slice`.

@@ -13,6 +13,11 @@ const ATTEMPT_SHARE: f64 = 0.4;
 /// The first attempt gets no more, however long the time-out: a silent node is noticed by then. It doubles with each node
 /// that was silent, since then it is more likely the work that is slow.
 const ATTEMPT_FIRST_MAX: Duration = Duration::from_millis(800);
+/// Where it is known how long a node usually takes, the first attempt gets so many times that: a retry carries the same
+/// request id, so one too early costs some work and nothing else.
+const ATTEMPT_FIRST_USUAL: u32 = 20;
+/// But no less than this.
+const ATTEMPT_FIRST_MIN: Duration = Duration::from_millis(150);
 /// No attempt gets more.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// Below this, what is left is not shared any more: the last attempt gets all of it.
@@ -112,6 +117,7 @@ impl fmt::Display for Cause {
 pub(crate) struct Pursuit {
     candidates: usize,
     slice_min: Duration,
+    first_max: Duration,
     at: usize,
     waits: u32,
     wait_due: bool,
@@ -131,6 +137,7 @@ impl Pursuit {
         Pursuit {
             candidates,
             slice_min,
+            first_max: ATTEMPT_FIRST_MAX,
             at: 0,
             waits: 0,
             wait_due: false,
@@ -140,6 +147,14 @@ impl Pursuit {
             ending,
             denied: false,
         }
+    }
+
+    /// Of an operation that its first candidate usually carries out in this time; zero if that is not known.
+    pub fn usually(mut self, time: Duration) -> Pursuit {
+        if !time.is_zero() {
+            self.first_max = (time * ATTEMPT_FIRST_USUAL).clamp(ATTEMPT_FIRST_MIN, ATTEMPT_FIRST_MAX);
+        }
+        self
     }
 
     /// What to do, with so much time left. `jitter` is random, from 0 to 1.
@@ -153,7 +168,7 @@ impl Pursuit {
             self.waits = self.waits.saturating_add(1);
             return Move::Wait(doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)).min(left));
         }
-        let slice_max = ATTEMPT_FIRST_MAX.saturating_mul(1 << self.silent.min(8)).min(ATTEMPT_MAX);
+        let slice_max = self.first_max.saturating_mul(1 << self.silent.min(8)).min(ATTEMPT_MAX);
         let slice = if left <= ATTEMPT_SHARED_MIN {
             left
         } else {

@@ -3,7 +3,7 @@
 //! Puts go to the minter that the request's id chooses, the same in all retries, so that a retry meets the copy that knows
 //! it. Gets are spread over the replicas that answer about equally fast.
 
-use crate::peer::Peer;
+use crate::peer::{Peer, Work};
 use crate::view::View;
 use anser_model::{Key, KeyspaceName, NodeId, Rid};
 use fastrand::Rng;
@@ -70,7 +70,7 @@ fn candidates(view: &View, first: &[NodeId], random: &mut Rng) -> Vec<Candidate>
         node: peer.node,
         replica,
         failures: peer.failures(),
-        latency_us: peer.latency_us(),
+        latency_us: u64::try_from(peer.latency(Work::Read).as_micros()).unwrap_or(u64::MAX),
     };
     let mut all: Vec<Candidate> =
         first.iter().filter_map(|node| view.peer(node)).map(|peer| candidate(peer, true)).collect();

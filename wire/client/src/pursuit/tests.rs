@@ -62,6 +62,18 @@ fn a_long_time_out_does_not_make_a_silent_node_cost_much() {
 }
 
 #[test]
+fn a_node_known_to_be_quick_is_noticed_soon_when_it_goes_silent() {
+    for (usual_ms, slice_ms) in [(0, 800), (1, 150), (10, 200), (500, 800)] {
+        let mut pursuit = Pursuit::new(3, 0).usually(Duration::from_millis(usual_ms));
+        let slice = match pursuit.next(SECOND * 10, 0.0) {
+            Move::Try { slice, .. } => slice,
+            step => panic!("{step:?}"),
+        };
+        assert_eq!(slice, Duration::from_millis(slice_ms), "{usual_ms}");
+    }
+}
+
+#[test]
 fn unreachable_nodes_leave_the_write_undone() {
     let mut pursuit = Pursuit::new(2, 0);
     assert_eq!(candidate(pursuit.next(SECOND, 0.0)), (0, false));
