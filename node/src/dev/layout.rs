@@ -209,7 +209,10 @@ pub fn write_pair(pair: &PemPair, cert: &Path, key: &Path) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file =
         options.write(true).create_new(true).mode(0o600).open(key).with_context(|| {
-            format!("cannot make {} (an existing key is never overwritten)", key.display())
+            format!(
+                "cannot make {} (an existing key is never overwritten; `anser certs renew` makes a new certificate for it)",
+                key.display()
+            )
         })?;
     std::io::Write::write_all(&mut file, pair.key.as_bytes())?;
     fs::write(cert, &pair.certificate).with_context(|| format!("cannot write {}", cert.display()))

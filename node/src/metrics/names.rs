@@ -3,7 +3,7 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// Counters: name and meaning.
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 11] = [
     ("anser_actor_messages_total", "Messages that an actor has handled, by their kind"),
     ("anser_actor_restarts_total", "Restarts of an actor's machine, by their cause"),
     ("anser_requests_total", "Client requests that this node answered, by operation, keyspace and outcome"),
@@ -15,11 +15,10 @@ const COUNTERS: [(&str, &str); 12] = [
     ("anser_cache_total", "Block cache look-ups, by result"),
     ("anser_wire_bytes_total", "Bytes sent to and received from other nodes and clients, by class"),
     ("anser_wire_rejected_total", "Connections that were refused, by reason"),
-    ("anser_requests_busy_total", "Requests that an actor refused for want of room"),
 ];
 
 /// Gauges: name and meaning.
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 10] = [
     ("anser_actor_mailbox_depth", "Messages that wait in an actor's mailbox"),
     ("anser_actor_up", "Whether an actor works (1) or has given up (0)"),
     ("anser_members", "Members of the cluster as this node sees them, by data centre and state"),
@@ -30,7 +29,6 @@ const GAUGES: [(&str, &str); 11] = [
     ("anser_disk_bytes", "Bytes of the store's files"),
     ("anser_wire_rtt_seconds", "Round-trip time to a peer"),
     ("anser_certificate_expiry_seconds", "When this node's certificate expires, in seconds since 1970"),
-    ("anser_process_start_time_seconds", "When this process started, in seconds since 1970"),
 ];
 
 /// Histograms: name and meaning.

@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: files. Every text in and out is PEM. Keys are Ed25519, made here and never derived.
 
-use crate::identity::{Kind, NAME_BYTES_MAX, dns_name, is_name, uri};
+use crate::identity::{Identity, Kind, NAME_BYTES_MAX, dns_name, is_name, uri};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, SanType,
@@ -49,6 +49,14 @@ pub enum CertificateError {
         /// What is wrong with it.
         why: String,
     },
+    /// The leaf to renew can't be used.
+    #[error("the {what} to renew can't be used: {why}")]
+    Leaf {
+        /// The certificate or the key.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The library failed.
     #[error("making the certificate failed: {0}")]
     Making(String),
@@ -74,14 +82,50 @@ pub fn issue(
     holder: &str,
     days: u32,
 ) -> Result<PemPair, CertificateError> {
-    let authority =
-        |what| move |error: rcgen::Error| CertificateError::Authority { what, why: error.to_string() };
-    let ca_key = KeyPair::from_pem(ca_key).map_err(authority("key"))?;
-    let issuer = Issuer::from_ca_cert_pem(ca_certificate, ca_key).map_err(authority("certificate"))?;
+    let issuer = issuer(ca_certificate, ca_key)?;
     let params = leaf_params(cluster, kind, holder, days)?;
     let key = KeyPair::generate_for(&PKCS_ED25519).map_err(making)?;
     let certificate = params.signed_by(&key, &issuer).map_err(making)?;
     Ok(PemPair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// A new certificate in place of `leaf`'s, for the same holder and the same key: the holder stays who it is. The old one
+/// may have expired.
+pub fn renew(
+    ca_certificate: &str,
+    ca_key: &str,
+    leaf: &PemPair,
+    days: u32,
+) -> Result<String, CertificateError> {
+    let unusable = |what, why: String| CertificateError::Leaf { what, why };
+    let issuer = issuer(ca_certificate, ca_key)?;
+    let holder = identity_of(&leaf.certificate).map_err(|why| unusable("certificate", why))?;
+    if cluster_of_authority(ca_certificate)? != holder.cluster {
+        return Err(unusable(
+            "certificate",
+            format!("it is of cluster {}, not of the authority's", holder.cluster),
+        ));
+    }
+    let key = KeyPair::from_pem(&leaf.key).map_err(|error| unusable("key", error.to_string()))?;
+    let params = leaf_params(&holder.cluster, holder.kind, &holder.name, days)?;
+    let certificate = params.signed_by(&key, &issuer).map_err(making)?.pem();
+    match identity_of(&certificate) {
+        Ok(renewed) if renewed == holder => Ok(certificate),
+        Ok(_) | Err(_) => Err(unusable("key", "it is not the certificate's".to_owned())),
+    }
+}
+
+fn issuer(ca_certificate: &str, ca_key: &str) -> Result<Issuer<'static, KeyPair>, CertificateError> {
+    let authority =
+        |what| move |error: rcgen::Error| CertificateError::Authority { what, why: error.to_string() };
+    let ca_key = KeyPair::from_pem(ca_key).map_err(authority("key"))?;
+    Issuer::from_ca_cert_pem(ca_certificate, ca_key).map_err(authority("certificate"))
+}
+
+fn identity_of(certificate: &str) -> Result<Identity, String> {
+    let der =
+        CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| "it is not PEM".to_owned())?;
+    Identity::of_certificate(&der).map_err(|error| error.to_string())
 }
 
 fn leaf_params(
@@ -153,7 +197,7 @@ fn making(error: rcgen::Error) -> CertificateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Identity, Passport};
+    use crate::identity::Passport;
     use rustls_pki_types::{CertificateDer, pem::PemObject};
 
     #[test]
@@ -171,6 +215,25 @@ mod tests {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
             assert!((now + 9 * 86_400..=now + 10 * 86_400).contains(&passport.expires_at_s));
         }
+    }
+
+    #[test]
+    fn a_renewed_leaf_is_the_same_holder() {
+        let ca = create_ca("prod").unwrap();
+        let old = issue_expired(&ca, "prod", Kind::Node, "n1");
+        let renewed = renew(&ca.certificate, &ca.key, &old, 10).unwrap();
+        assert_ne!(renewed, old.certificate);
+        assert_eq!(identity_of(&renewed), identity_of(&old.certificate));
+
+        let refusal = |ca: &PemPair, leaf: &PemPair| {
+            renew(&ca.certificate, &ca.key, leaf, 10).err().unwrap().to_string()
+        };
+        let other = issue(&ca.certificate, &ca.key, "prod", Kind::Node, "n1", 10).unwrap();
+        let mixed = PemPair { key: other.key, ..old.clone() };
+        assert!(refusal(&ca, &mixed).contains("not the certificate's"));
+        assert!(refusal(&create_ca("test").unwrap(), &old).contains("cluster prod"));
+        let broken = PemPair { certificate: "nonsense".to_owned(), ..old };
+        assert!(refusal(&ca, &broken).contains("not PEM"));
     }
 
     #[test]

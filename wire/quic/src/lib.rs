@@ -36,7 +36,7 @@ mod under_way;
 mod verify;
 
 pub use certificates::{
-    AUTHORITY_DAYS, CertificateError, LEAF_DAYS, PemPair, cluster_of_authority, create_ca, issue,
+    AUTHORITY_DAYS, CertificateError, LEAF_DAYS, PemPair, cluster_of_authority, create_ca, issue, renew,
 };
 pub use client::{CallError, ClientConnection, ClientEndpoint, OUTSTANDING_MAX};
 pub use credentials::{Credentials, CredentialsError};
