@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The arrows: a crate and the crates of ours that it may lean on.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("anser-model", &[]),
     ("anser-proto", &["anser-model"]),
     ("anser-quic", &["anser-model", "anser-proto"]),
@@ -19,6 +19,18 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("anser-coordinator", &["anser-model", "anser-proto", "anser-machine", "anser-storage"]),
     ("anser-replica", &["anser-model", "anser-proto", "anser-machine", "anser-storage"]),
     ("anser-host", &["anser-model", "anser-proto", "anser-machine"]),
+    (
+        "anser-sim",
+        &[
+            "anser-model",
+            "anser-proto",
+            "anser-machine",
+            "anser-storage",
+            "anser-membership",
+            "anser-coordinator",
+            "anser-replica",
+        ],
+    ),
     (
         "anser-node",
         &[

@@ -1,0 +1,108 @@
+//! Clients: each runs one operation after the other, retries it with the same request id until its time is up, and carries
+//! contexts from what it was shown into what it writes, as the client library does.
+
+mod answer;
+mod workload;
+
+use crate::dice::Dice;
+use crate::invariants::ReadStart;
+use anser_model::{Hlc, Level};
+use anser_proto::OpId;
+use anser_proto::client::ClientRequest;
+pub(crate) use answer::{Answer, answer};
+use std::collections::VecDeque;
+
+/// What a write is given as its context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// Nothing.
+    Blind,
+    /// "none".
+    Sibling,
+    /// The last token that this client was given for the key.
+    Token,
+}
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Get,
+    Put(Given),
+    Delete(Given),
+}
+
+/// One operation that a client wants to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub slot: usize,
+    pub what: What,
+    pub level: Option<Level>,
+    pub timeout_us: u64,
+    /// Whether it must succeed: the cluster is healthy.
+    pub must: bool,
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub wish: Wish,
+    pub level: Level,
+    pub request: ClientRequest,
+    pub write: Option<usize>,
+    pub start: ReadStart,
+    pub deadline: u64,
+    /// The nodes to ask, the best first.
+    pub candidates: Vec<usize>,
+    pub attempts: usize,
+    /// Which node was asked, and as what; none while it pauses.
+    pub asked: Option<(usize, OpId)>,
+    /// Whether an attempt may have been carried out.
+    pub maybe: bool,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub dc: usize,
+    pub dice: Dice,
+    pub writer: u128,
+    pub writes: u64,
+    pub asks: u64,
+    pub clock: Hlc,
+    /// How far its wall clock is off.
+    pub offset_ms: i64,
+    /// By key: the token it was given last, and how many versions that had shown.
+    pub tokens: Vec<Option<(String, usize)>>,
+    pub current: Option<Operation>,
+    /// What it is told to do, before anything of its own.
+    pub script: VecDeque<Wish>,
+    /// Whether it begins nothing of its own any more.
+    pub stopping: bool,
+    /// Counts what it waits for: older timers are void.
+    pub generation: u64,
+}
+
+impl Client {
+    /// One that has done nothing.
+    pub fn new(dc: usize, mut dice: Dice) -> Client {
+        Client {
+            dc,
+            writer: dice.u128(),
+            offset_ms: i64::try_from(dice.below(401)).unwrap_or(0) - 200,
+            dice,
+            writes: 0,
+            asks: 0,
+            clock: Hlc::default(),
+            tokens: Vec::new(),
+            current: None,
+            script: VecDeque::new(),
+            stopping: false,
+            generation: 0,
+        }
+    }
+
+    /// Whether it has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.current.is_none() && self.script.is_empty()
+    }
+}

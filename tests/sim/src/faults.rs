@@ -1,0 +1,251 @@
+//! Faults: what can go wrong, when it does, and how it ends.
+//!
+//! Each occurrence has a number and dice of its own, so that a run can leave some out and the others stay as they were.
+
+use crate::coverage::Injected;
+use crate::dice::Dice;
+use crate::schedule::{MS, SECOND};
+use crate::world::{Job, SYNC_US, World};
+use std::collections::BTreeMap;
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A process ends at once, and starts again.
+    Crash,
+    /// All processes do.
+    PowerLoss,
+    /// Two groups of nodes do not reach each other.
+    Partition,
+    /// One node does not reach another.
+    OneWay,
+    /// A client does not reach a node, or does not hear its answers.
+    ClientCut,
+    /// A node is slow in everything.
+    Grey,
+    /// A process is stopped for a while, and goes on.
+    Pause,
+    /// An actor panics.
+    Panic,
+    /// A disk is slow.
+    SlowDisk,
+    /// A disk fails: the store stops until the process is started again.
+    DiskFailure,
+    /// Some blocks can't be read for a while.
+    BadBlocks,
+    /// A wall clock jumps.
+    ClockJump,
+    /// Much is lost, and late.
+    Storm,
+}
+
+/// How a fault ends.
+#[derive(Clone, Debug)]
+pub(crate) enum Undo {
+    Cuts(Vec<(usize, usize)>),
+    Grey(usize),
+    Pause(usize),
+    Disk(usize),
+    Restart(usize),
+    Clock(usize),
+    Storm,
+}
+
+/// The faults of a run.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    seed: u64,
+    /// How many occurred.
+    pub occurred: u64,
+    /// Those that last, by number.
+    pub active: BTreeMap<u64, Undo>,
+    activated: u64,
+    /// Whether no more begin.
+    pub over: bool,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new(seed: u64) -> Faults {
+        Faults { seed, occurred: 0, active: BTreeMap::new(), activated: 0, over: false }
+    }
+
+    /// A fault lasts.
+    pub fn activate(&mut self, undo: Undo) -> u64 {
+        self.activated += 1;
+        self.active.insert(self.activated, undo);
+        self.activated
+    }
+}
+
+impl World {
+    /// Plans the first fault of each kind.
+    pub fn plan_faults(&mut self) {
+        for which in 0..self.profile.faults.len() {
+            let us = Dice::new(self.seed, &format!("first-{which}")).wait(self.profile.faults[which].1 * MS);
+            self.schedule.after(us, Job::Fault(which));
+        }
+    }
+
+    /// The next fault of a kind begins, and the one after it is planned.
+    pub(crate) fn next_fault(&mut self, which: usize) {
+        if self.faults.over {
+            return;
+        }
+        let number = self.faults.occurred;
+        self.faults.occurred += 1;
+        let mut dice = Dice::new(self.faults.seed, &format!("fault-{number}"));
+        let (kind, mean_ms) = self.profile.faults[which];
+        self.schedule.after(dice.wait(mean_ms * MS), Job::Fault(which));
+        if !self.options.skip.contains(&number) {
+            let at = self.now();
+            self.journal.line(at, || format!("fault {number}: {kind:?}"));
+            self.inject(kind, &mut dice);
+        }
+    }
+
+    fn inject(&mut self, kind: Kind, dice: &mut Dice) {
+        let n = dice.index(self.nodes.len());
+        match kind {
+            Kind::Crash => {
+                self.coverage.inject(Injected::Crash);
+                self.kill(n, false);
+                self.start_after(n, 10 * MS + dice.wait(1500 * MS));
+            }
+            Kind::PowerLoss => {
+                self.coverage.inject(Injected::PowerLoss);
+                for n in 0..self.nodes.len() {
+                    self.kill(n, true);
+                    self.start_after(n, 10 * MS + dice.wait(500 * MS));
+                }
+            }
+            Kind::Partition | Kind::OneWay | Kind::ClientCut => self.cut(kind, n, dice),
+            Kind::Grey => {
+                self.coverage.inject(Injected::Grey);
+                self.nodes[n].grey_us = dice.between(100, 30_000);
+                self.undo_after(dice.wait(2 * SECOND), Undo::Grey(n));
+            }
+            Kind::Pause if self.nodes[n].up => {
+                self.coverage.inject(Injected::Pause);
+                self.nodes[n].paused = true;
+                self.undo_after(dice.wait(1500 * MS), Undo::Pause(n));
+            }
+            Kind::Panic if self.nodes[n].up => {
+                let actor = dice.index(self.nodes[n].cells.len());
+                self.nodes[n].cells[actor].panics = true;
+            }
+            Kind::Pause | Kind::Panic => {}
+            Kind::SlowDisk => {
+                self.coverage.inject(Injected::SlowDisk);
+                self.nodes[n].disk.health.sync_us = dice.between(5, 250) * MS;
+                self.undo_after(dice.wait(2 * SECOND), Undo::Disk(n));
+            }
+            Kind::DiskFailure => {
+                self.coverage.inject(Injected::DiskFailure);
+                self.nodes[n].disk.health.fails = true;
+                self.undo_after(dice.wait(2 * SECOND), Undo::Restart(n));
+            }
+            Kind::BadBlocks => {
+                self.coverage.inject(Injected::BadBlocks);
+                self.nodes[n].disk.health.bad_blocks = 300_000;
+                self.undo_after(dice.wait(SECOND), Undo::Restart(n));
+            }
+            Kind::ClockJump => {
+                self.coverage.inject(Injected::ClockJump);
+                self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
+                self.undo_after(dice.wait(3 * SECOND), Undo::Clock(n));
+            }
+            Kind::Storm => {
+                self.coverage.inject(Injected::Storm);
+                (self.network.loss, self.network.late) = (dice.between(50_000, 400_000), 200_000);
+                self.undo_after(dice.wait(SECOND), Undo::Storm);
+            }
+        }
+    }
+
+    fn cut(&mut self, kind: Kind, n: usize, dice: &mut Dice) {
+        let nodes = self.nodes.len();
+        let mut cuts = Vec::new();
+        match kind {
+            Kind::Partition => {
+                self.coverage.inject(Injected::Partition);
+                let sides: Vec<bool> =
+                    (0..nodes + self.clients.len()).map(|_| dice.chance(500_000)).collect();
+                for from in 0..sides.len() {
+                    cuts.extend((0..sides.len()).filter(|to| sides[from] != sides[*to]).map(|to| (from, to)));
+                }
+            }
+            Kind::OneWay => {
+                self.coverage.inject(Injected::OneWay);
+                cuts.push((n, dice.index(nodes)));
+            }
+            _ => {
+                self.coverage.inject(Injected::ClientCut);
+                let client = nodes + dice.index(self.clients.len());
+                cuts.push((n, client));
+                if dice.chance(400_000) {
+                    cuts.push((client, n));
+                }
+            }
+        }
+        for (from, to) in &cuts {
+            self.network.cut(*from, *to, true);
+        }
+        self.undo_after(dice.wait(2 * SECOND), Undo::Cuts(cuts));
+    }
+
+    /// A fault ends.
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        let at = self.now();
+        self.journal.line(at, || format!("ends: {undo:?}"));
+        match undo {
+            Undo::Cuts(cuts) => {
+                for (from, to) in cuts {
+                    self.network.cut(from, to, false);
+                }
+            }
+            Undo::Grey(n) => self.nodes[n].grey_us = 0,
+            Undo::Pause(n) => {
+                self.nodes[n].paused = false;
+                for job in std::mem::take(&mut self.nodes[n].held) {
+                    self.schedule.after(0, job);
+                }
+            }
+            Undo::Disk(n) => self.nodes[n].disk.health.sync_us = SYNC_US,
+            Undo::Restart(n) => {
+                self.nodes[n].disk.health.bad_blocks = 0;
+                self.nodes[n].disk.health.fails = false;
+                self.restart_if_stopped(n);
+            }
+            Undo::Clock(n) => self.nodes[n].wall_offset_ms = 0,
+            Undo::Storm => (self.network.loss, self.network.late) = (self.profile.loss, self.profile.late),
+        }
+    }
+
+    /// The operator starts a node again of which a shard or the disk has stopped.
+    pub(crate) fn restart_if_stopped(&mut self, n: usize) {
+        let node = &self.nodes[n];
+        if node.up && (node.disk.has_failed() || node.serving.values().any(|serving| !serving)) {
+            self.kill(n, false);
+            self.start_after(n, 100 * MS);
+        }
+    }
+
+    /// All faults end.
+    pub fn heal(&mut self) {
+        self.faults.over = true;
+        for undo in std::mem::take(&mut self.faults.active).into_values() {
+            self.undo(undo);
+        }
+        (self.network.loss, self.network.late) = (0, 0);
+        for n in 0..self.nodes.len() {
+            self.nodes[n].wall_offset_ms = 0;
+            for cell in &mut self.nodes[n].cells {
+                cell.panics = false;
+            }
+            if !self.nodes[n].up {
+                self.start_after(n, MS);
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! I-10: when a put is acknowledged, as many distinct replicas as its level asks for hold it durably.
+
+use super::shown;
+use crate::truth::Truth;
+use anser_model::{Level, NodeId};
+
+/// Judges one acknowledgement; `dc` is the contacted node's data centre.
+pub(crate) fn check(truth: &Truth, write: usize, level: Level, holders: &[NodeId]) -> Result<(), String> {
+    let written = &truth.writes[write];
+    let slot = &truth.slots[written.slot];
+    // Local levels are of the minter's data centre, wherever that is: one of them must have enough.
+    let met = slot
+        .sites
+        .iter()
+        .any(|site| level.need(&slot.sites, &site.dc).is_ok_and(|need| need.met_by(holders)));
+    if met {
+        return Ok(());
+    }
+    Err(format!(
+        "write {} was acknowledged at level {level}, and only {} replicas hold it durably",
+        shown(&written.rid),
+        holders.len()
+    ))
+}

@@ -1,0 +1,60 @@
+//! What is promised, one file each: plain functions of the truth and of what was seen. `Err` says what was seen instead.
+//!
+//! They are called where the thing happens (`world::observe`) or at the end of a run (`phases`), and counted by
+//! [`Verdicts`](crate::verdicts::Verdicts).
+
+pub(crate) mod acked_write_survives;
+pub(crate) mod acks_are_durable;
+pub(crate) mod dots_are_unique;
+pub(crate) mod failed_leaves_nothing;
+pub(crate) mod incarnations_grow;
+pub(crate) mod nothing_from_nowhere;
+pub(crate) mod nothing_is_left_over;
+pub(crate) mod reads_see_acked_writes;
+pub(crate) mod receipts_tell_the_truth;
+pub(crate) mod replicas_agree;
+pub(crate) mod retries_make_no_sibling;
+pub(crate) mod settled_stays_settled;
+pub(crate) mod siblings_are_concurrent;
+pub(crate) mod steps_grow;
+pub(crate) mod strict_reads_never_go_back;
+pub(crate) mod views_agree;
+
+use anser_model::{Context, Rid};
+use anser_proto::client::GetReply;
+
+/// What was true when a read began.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadStart {
+    pub at: u64,
+    pub slot: usize,
+    /// The dots of writes whose quorums meet every quorum of this read's.
+    pub acked: Context,
+    /// The dots that strict reads had shown.
+    pub shown: Context,
+    /// How many replicas the read asks.
+    pub needed: usize,
+}
+
+/// One read that was answered.
+#[derive(Debug)]
+pub(crate) struct Read<'a> {
+    pub start: &'a ReadStart,
+    pub reply: &'a GetReply,
+    /// What its token has seen.
+    pub context: Context,
+    pub rids: Vec<u64>,
+    /// The writes whose values it shows.
+    pub shown: Vec<usize>,
+}
+
+/// The number of a write, as its value carries it.
+pub(crate) fn number_of(value: &[u8]) -> Option<usize> {
+    let (number, _) = value.split_first_chunk::<8>()?;
+    usize::try_from(u64::from_le_bytes(*number)).ok()
+}
+
+/// A request, for people.
+pub(crate) fn shown(rid: &Rid) -> String {
+    format!("{:04x}:{}", rid.writer & 0xffff, rid.seq)
+}

@@ -1,0 +1,62 @@
+//! I-11: a receipt claims no replica that did not acknowledge, and tells the level that was asked for.
+
+use crate::truth::{Slot, Truth};
+use anser_model::{Level, Need};
+use anser_proto::client::{GetReceipt, PutReceipt};
+
+/// Judges the receipt of a put that so many replicas hold durably.
+pub(crate) fn check_put(
+    truth: &Truth,
+    slot: usize,
+    asked: Level,
+    held: usize,
+    receipt: &PutReceipt,
+) -> Result<(), String> {
+    let slot = &truth.slots[slot];
+    let fits = usize::from(receipt.replicas) == slot.sites.len()
+        && receipt.level == asked
+        && receipt.fallbacks == 0
+        && receipt.step == truth.record.step;
+    if !fits {
+        return Err(format!(
+            "{receipt:?} of a put at level {asked} on a key of {} replicas",
+            slot.sites.len()
+        ));
+    }
+    if usize::from(receipt.durable) > held {
+        return Err(format!("{receipt:?}, and only {held} replicas hold it durably"));
+    }
+    enough(slot, asked, usize::from(receipt.durable))
+}
+
+/// Judges the receipt of a get.
+pub(crate) fn check_get(
+    truth: &Truth,
+    slot: usize,
+    asked: Level,
+    receipt: &GetReceipt,
+) -> Result<(), String> {
+    let slot = &truth.slots[slot];
+    let fits = usize::from(receipt.replicas) == slot.sites.len()
+        && receipt.level == asked
+        && receipt.answered <= receipt.replicas
+        && receipt.fallbacks == 0
+        && receipt.step == truth.record.step;
+    if !fits {
+        return Err(format!(
+            "{receipt:?} of a get at level {asked} on a key of {} replicas",
+            slot.sites.len()
+        ));
+    }
+    enough(slot, asked, usize::from(receipt.answered))
+}
+
+fn enough(slot: &Slot, asked: Level, told: usize) -> Result<(), String> {
+    let need = slot.sites.iter().filter_map(|site| asked.need(&slot.sites, &site.dc).ok());
+    let least = need.map(|need| Need::total(&need)).min().unwrap_or(0);
+    if told >= least {
+        Ok(())
+    } else {
+        Err(format!("a receipt of {told} replicas for a level that needs {least}"))
+    }
+}

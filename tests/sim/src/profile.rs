@@ -1,0 +1,91 @@
+//! Profiles: what kind of world a seed is run in.
+
+use crate::faults::Kind;
+
+/// A world's size, load and weather.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name.
+    pub name: &'static str,
+    /// Data centres, of so many nodes each.
+    pub(crate) dcs: usize,
+    pub(crate) nodes_per_dc: (u64, u64),
+    /// Clients in all.
+    pub(crate) clients: usize,
+    /// Keys in each keyspace.
+    pub(crate) keys: usize,
+    /// Milliseconds of faults.
+    pub(crate) faults_ms: u64,
+    /// In a million: datagrams lost, messages late.
+    pub(crate) loss: u64,
+    pub(crate) late: u64,
+    /// Each fault, and milliseconds between two of them on average.
+    pub(crate) faults: &'static [(Kind, u64)],
+}
+
+const ALL: &[(Kind, u64)] = &[
+    (Kind::Crash, 4_000),
+    (Kind::PowerLoss, 20_000),
+    (Kind::Partition, 6_000),
+    (Kind::OneWay, 6_000),
+    (Kind::ClientCut, 4_000),
+    (Kind::Grey, 8_000),
+    (Kind::Pause, 6_000),
+    (Kind::Panic, 1_500),
+    (Kind::SlowDisk, 6_000),
+    (Kind::DiskFailure, 15_000),
+    (Kind::BadBlocks, 15_000),
+    (Kind::ClockJump, 6_000),
+    (Kind::Storm, 6_000),
+];
+const DISKS: &[(Kind, u64)] = &[
+    (Kind::Crash, 1_500),
+    (Kind::PowerLoss, 5_000),
+    (Kind::SlowDisk, 2_000),
+    (Kind::DiskFailure, 4_000),
+    (Kind::BadBlocks, 4_000),
+    (Kind::Panic, 3_000),
+];
+const PARTITIONS: &[(Kind, u64)] = &[
+    (Kind::Partition, 2_000),
+    (Kind::OneWay, 2_000),
+    (Kind::ClientCut, 2_000),
+    (Kind::Storm, 3_000),
+    (Kind::Crash, 8_000),
+];
+const CHURN: &[(Kind, u64)] = &[
+    (Kind::Crash, 1_000),
+    (Kind::PowerLoss, 10_000),
+    (Kind::Pause, 2_500),
+    (Kind::Panic, 400),
+    (Kind::Grey, 4_000),
+    (Kind::ClockJump, 4_000),
+];
+
+const FAULTS: Profile = Profile {
+    name: "faults",
+    dcs: 1,
+    nodes_per_dc: (3, 5),
+    clients: 5,
+    keys: 4,
+    faults_ms: 15_000,
+    loss: 10_000,
+    late: 5_000,
+    faults: ALL,
+};
+
+/// Every profile.
+pub const PROFILES: [Profile; 7] = [
+    Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },
+    FAULTS,
+    Profile { name: "disks", faults: DISKS, ..FAULTS },
+    Profile { name: "partitions", loss: 20_000, late: 20_000, faults: PARTITIONS, ..FAULTS },
+    Profile { name: "churn", faults: CHURN, ..FAULTS },
+    Profile { name: "two_dcs", dcs: 2, nodes_per_dc: (2, 4), clients: 6, ..FAULTS },
+    Profile { name: "long", nodes_per_dc: (3, 7), faults_ms: 180_000, keys: 8, ..FAULTS },
+];
+
+/// A profile by its name.
+pub fn profile(name: &str) -> Option<Profile> {
+    PROFILES.into_iter().find(|profile| profile.name == name)
+}

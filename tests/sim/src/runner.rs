@@ -1,0 +1,152 @@
+//! Runs many seeds, several at a time, and tells what came of them.
+
+use crate::args::Command;
+use crate::profile::Profile;
+use crate::{Options, Report, situations};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Most failing seeds after which no further one is begun.
+const FAILURES_MAX: usize = 20;
+
+/// What came of all runs.
+#[derive(Debug, Default)]
+struct Total {
+    runs: u64,
+    events: u64,
+    virtual_us: u64,
+    failed: Vec<(u64, &'static str, String)>,
+    faults: BTreeMap<&'static str, u64>,
+    checks: BTreeMap<&'static str, u64>,
+    met: BTreeMap<&'static str, u64>,
+}
+
+impl Total {
+    fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.events += report.events;
+        self.virtual_us += report.virtual_us;
+        let parts = [
+            (&mut self.faults, &report.faults),
+            (&mut self.checks, &report.checks),
+            (&mut self.met, &report.met),
+        ];
+        for (total, counts) in parts {
+            for (name, count) in counts {
+                *total.entry(name).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Runs what was asked for.
+pub fn run(command: &Command) -> ExitCode {
+    // A machine's panic is a finding of its run, told with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let begun = Instant::now();
+    let until = command.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
+    let next = AtomicU64::new(command.seeds.start);
+    let total = Mutex::new(Total::default());
+    std::thread::scope(|scope| {
+        for _ in 0..command.jobs {
+            scope.spawn(|| {
+                while until.is_none_or(|until| Instant::now() < until) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= command.seeds.end
+                        || total.lock().expect("no runner panics").failed.len() >= FAILURES_MAX
+                    {
+                        return;
+                    }
+                    for profile in &command.profiles {
+                        run_seed(command, seed, profile, &total);
+                    }
+                }
+            });
+        }
+    });
+    let total = total.into_inner().expect("no runner panics");
+    conclude(command, &total, begun.elapsed().as_secs_f64())
+}
+
+fn run_seed(command: &Command, seed: u64, profile: &Profile, total: &Mutex<Total>) {
+    let report = crate::run(seed, profile, &command.options);
+    let failure = report.violation.as_ref().map(|violation| {
+        let shrunk = if command.shrink { shrink(&report, profile, &command.options) } else { command.options.clone() };
+        let skip: Vec<String> = shrunk.skip.iter().map(u64::to_string).collect();
+        let skip = if skip.is_empty() { String::new() } else { format!(" --skip {}", skip.join(",")) };
+        let lying = if shrunk.lying_disks { " --lying-disks" } else { "" };
+        format!(
+            "seed {seed} profile {}: {} broken at {:.6} s: {}; replay: cargo sim {seed} --profile {}{skip}{lying}",
+            profile.name, violation.invariant, violation.at_us as f64 / 1e6, violation.what, profile.name
+        )
+    });
+    let mut total = total.lock().expect("no runner panics");
+    total.add(&report);
+    for line in &report.lines {
+        println!("{line}");
+    }
+    if command.hash {
+        println!("seed {seed} profile {} hash {:016x} events {}", profile.name, report.hash, report.events);
+    }
+    if let Some(failure) = failure {
+        if command.json {
+            eprintln!("{failure}")
+        } else {
+            println!("{failure}")
+        }
+        total.failed.push((seed, profile.name, failure));
+    }
+}
+
+/// Leaves out one fault after the other, as long as the same invariant breaks.
+fn shrink(report: &Report, profile: &Profile, options: &Options) -> Options {
+    let Some(broken) = &report.violation else { return options.clone() };
+    let mut shrunk = Options { log: false, ..options.clone() };
+    for number in (0..report.occurred).rev() {
+        let mut fewer = shrunk.clone();
+        if fewer.skip.insert(number) {
+            let again = crate::run(report.seed, profile, &fewer);
+            if again.violation.is_some_and(|violation| violation.invariant == broken.invariant) {
+                shrunk = fewer;
+            }
+        }
+    }
+    shrunk
+}
+
+fn conclude(command: &Command, total: &Total, seconds: f64) -> ExitCode {
+    let never: Vec<&str> =
+        situations().filter(|name| total.met.get(name).copied().unwrap_or(0) == 0).collect();
+    let virtual_seconds = total.virtual_us as f64 / 1e6;
+    if command.json {
+        let failed: Vec<_> = total
+            .failed
+            .iter()
+            .map(|(seed, profile, what)| json!({"seed": seed, "profile": profile, "what": what}))
+            .collect();
+        let document = json!({
+            "seeds": total.runs, "failed": failed, "virtual_seconds": virtual_seconds, "seconds": seconds,
+            "events": total.events, "events_per_second": (total.events as f64 / seconds).round(),
+            "faults": total.faults, "checks": total.checks, "situations": total.met, "never": never,
+        });
+        println!("{document}");
+    } else {
+        println!(
+            "{} runs, {} failed; {virtual_seconds:.0} virtual seconds in {seconds:.1} s ({:.0} times real time), {} events ({:.0} a second)",
+            total.runs,
+            total.failed.len(),
+            virtual_seconds / seconds,
+            total.events,
+            total.events as f64 / seconds
+        );
+        if !never.is_empty() {
+            println!("never arose: {}", never.join("; "));
+        }
+    }
+    let fine = total.failed.is_empty() && (never.is_empty() || !command.require_coverage);
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,168 @@
+//! One actor of one node, hosted as the node's own host does it: a machine, its life, the requests it was handed and has
+//! not answered, the newest facts for a rebuilt one.
+
+use anser_coordinator::Coordinator;
+use anser_machine::{Event, Fact, Feedback, Machine, Peers};
+use anser_membership::Membership;
+use anser_model::Step;
+use anser_model::ring::Record;
+use anser_proto::replicate::ReplicaReply;
+use anser_proto::{Address, Body, Envelope, OpId, Refusal, Tick};
+use anser_replica::Replica;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A production machine.
+pub(crate) enum Actor {
+    Membership(Box<Membership>),
+    Coordinator(Box<Coordinator>),
+    Replica(Box<Replica>),
+}
+
+impl Actor {
+    /// The machine.
+    pub fn machine(&mut self) -> &mut dyn Machine {
+        match self {
+            Actor::Membership(machine) => machine.as_mut(),
+            Actor::Coordinator(machine) => machine.as_mut(),
+            Actor::Replica(machine) => machine.as_mut(),
+        }
+    }
+}
+
+/// What comes into an actor's mailbox.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    Message(Box<Envelope>),
+    Fact(Fact),
+    /// Answers of the disk to this life's requests.
+    Feedback(u32, Box<Feedback>),
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    to: Address,
+    step: Step,
+    deadline: Tick,
+    copies: usize,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Cell {
+    /// None while it pauses after a panic.
+    pub actor: Option<Actor>,
+    pub life: u32,
+    /// When its timer goes off, in virtual time.
+    pub wake: Option<u64>,
+    /// What came in while there was no machine.
+    pub held: Vec<Mail>,
+    /// Whether its next step panics.
+    pub panics: bool,
+    pub panicked: u32,
+    waiting: BTreeMap<(Address, OpId), Waiting>,
+    ring: Option<Arc<Record>>,
+    peers: Option<Arc<Peers>>,
+    shards: BTreeMap<u32, bool>,
+}
+
+impl Cell {
+    /// Takes a fact in, in place of the one of its kind before it.
+    pub fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::RingAdopted(record) => self.ring = Some(record.clone()),
+            Fact::PeersChanged(peers) => self.peers = Some(peers.clone()),
+            Fact::ShardChanged { shard, serving } => {
+                self.shards.insert(*shard, *serving);
+            }
+            Fact::PeerSeen { .. } => {}
+        }
+    }
+
+    /// All that a rebuilt machine is told.
+    pub fn facts(&self) -> Vec<Event> {
+        let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
+        let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
+        let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        ring.chain(peers).chain(shards).map(Event::Fact).collect()
+    }
+
+    /// How many requests it was handed and has not answered.
+    pub fn requests(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Notes a request that the machine is handed.
+    pub fn note(&mut self, request: &Envelope) {
+        let waiting = self.waiting.entry((request.from, request.op)).or_insert(Waiting {
+            to: request.to,
+            step: request.step,
+            deadline: request.deadline,
+            copies: 0,
+        });
+        waiting.deadline = waiting.deadline.max(request.deadline);
+        waiting.copies += 1;
+    }
+
+    /// Notes what the machine sends: the last answer to a request ends it.
+    pub fn sent(&mut self, answer: &Envelope) {
+        if !is_last_answer(&answer.body) {
+            return;
+        }
+        let asked = (answer.to, answer.op);
+        if let Some(waiting) = self.waiting.get_mut(&asked) {
+            waiting.copies -= 1;
+            if waiting.copies == 0 {
+                self.waiting.remove(&asked);
+            }
+        }
+    }
+
+    /// Forgets the requests that nobody waits for any more.
+    pub fn expire(&mut self, now: Tick) {
+        self.waiting.retain(|_, waiting| waiting.deadline >= now);
+    }
+
+    /// The machine is gone: answers for all that waited.
+    pub fn crash(&mut self) -> Vec<Envelope> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let answer = |((from, op), waiting): ((Address, OpId), Waiting)| Envelope {
+            from: waiting.to,
+            to: from,
+            op,
+            step: waiting.step,
+            deadline: waiting.deadline,
+            body: Body::Refused(Refusal::Crashed),
+        };
+        waiting.into_iter().map(answer).collect()
+    }
+}
+
+/// Whether no other answer to the same request follows this message.
+fn is_last_answer(body: &Body) -> bool {
+    match body {
+        Body::Replicated(ReplicaReply::Minted { .. }) | Body::Gossip(_) => false,
+        Body::Replicated(
+            ReplicaReply::Durable | ReplicaReply::State { .. } | ReplicaReply::Digest { .. },
+        )
+        | Body::ForwardPutReply(_)
+        | Body::ClientReply(_)
+        | Body::AdminReply(_)
+        | Body::Refused(_) => true,
+        Body::Replicate(_) | Body::ForwardPut(_) | Body::Client(_) | Body::Admin(_) => false,
+    }
+}
+
+/// The answer to a request that is not taken in.
+pub(crate) fn refusal(request: &Envelope, refusal: Refusal) -> Envelope {
+    let (from, to) = (request.to, request.from);
+    Envelope {
+        from,
+        to,
+        op: request.op,
+        step: request.step,
+        deadline: request.deadline,
+        body: Body::Refused(refusal),
+    }
+}

@@ -1,0 +1,182 @@
+//! One node: its identity, clocks, actors and disk.
+
+use super::Job;
+use super::cell::{Actor, Cell};
+use crate::dice::Dice;
+use crate::disk::{Disk, FIRST_SHARD};
+use crate::invariants::incarnations_grow::Said;
+use anser_coordinator::Coordinator;
+use anser_machine::{Now, Peers};
+use anser_membership::{Membership, Probing};
+use anser_model::ring::RosterEntry;
+use anser_model::{Actor as Minter, Dot, Life, NodeId, Step};
+use anser_proto::Tick;
+use anser_replica::{Limits, Replica, ReplicaConfig};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Shards of a node.
+pub(crate) const SHARDS: u32 = 2;
+/// The actors' places among a node's.
+pub(crate) const MEMBERSHIP: usize = 0;
+pub(crate) const COORDINATOR: usize = 1;
+/// The wall clock's reading at the beginning, in milliseconds.
+const WALL_START_MS: u64 = 1_700_000_000_000;
+
+/// What a node's actors are bounded by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub replica: Limits,
+    pub inflight: usize,
+    /// Requests that one actor is handed at a time.
+    pub requests: usize,
+}
+
+/// See the module.
+pub(crate) struct Node {
+    pub entry: RosterEntry,
+    pub address: SocketAddr,
+    pub bounds: Bounds,
+    pub dice: Dice,
+    /// Counts starts and crashes: what was planned for another boot is void.
+    pub boot: u32,
+    pub up: bool,
+    pub paused: bool,
+    /// What came while it was paused.
+    pub held: Vec<Job>,
+    pub cells: Vec<Cell>,
+    pub lives: Vec<Life>,
+    pub disk: Disk,
+    /// Microseconds that each event takes longer.
+    pub grey_us: u64,
+    /// When the last event within the node arrives: mailboxes keep their order.
+    pub last_local: u64,
+    pub wall_offset_ms: i64,
+    /// What it believes of its peers.
+    pub view: Option<Arc<Peers>>,
+    /// Which shards it says that they answer.
+    pub serving: BTreeMap<u32, bool>,
+    pub step_said: Step,
+    pub said: Said,
+    born: u64,
+    drift_ppm: i64,
+}
+
+impl Node {
+    /// A node that has never run.
+    pub fn new(number: usize, entry: RosterEntry, bounds: Bounds, mut dice: Dice, disk: Disk) -> Node {
+        let port = 7400 + u16::try_from(number).expect("few nodes");
+        let drift_ppm = i64::try_from(dice.below(401)).unwrap_or(0) - 200;
+        Node {
+            entry,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            bounds,
+            boot: 0,
+            up: false,
+            paused: false,
+            held: Vec::new(),
+            cells: Vec::new(),
+            lives: Vec::new(),
+            disk,
+            grey_us: 0,
+            last_local: 0,
+            wall_offset_ms: i64::try_from(dice.below(201)).unwrap_or(0) - 100,
+            view: None,
+            serving: BTreeMap::new(),
+            step_said: Step(0),
+            said: Said::default(),
+            born: 0,
+            drift_ppm,
+            dice,
+        }
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> NodeId {
+        self.entry.member.node
+    }
+
+    /// A process starts at a virtual time: its monotonic clock begins anew.
+    pub fn begin(&mut self, at: u64) {
+        self.boot += 1;
+        self.up = true;
+        self.born = at;
+        self.view = None;
+        self.serving.clear();
+        self.last_local = at;
+        let actors = FIRST_SHARD + SHARDS as usize;
+        self.lives = vec![Life(0); SHARDS as usize];
+        self.cells = (0..actors).map(|_| Cell::default()).collect();
+        for cell in &mut self.cells {
+            cell.life = self.dice.u64() as u32;
+        }
+    }
+
+    /// Its monotonic clock.
+    pub fn tick(&self, at: u64) -> Tick {
+        let since = i128::from(at.saturating_sub(self.born));
+        let ticks = since + since * i128::from(self.drift_ppm) / 1_000_000;
+        Tick(1 + u64::try_from(ticks).unwrap_or(0))
+    }
+
+    /// When a tick is, in virtual time; not too early.
+    pub fn when(&self, tick: Tick) -> u64 {
+        let ticks = i128::from(tick.0.saturating_sub(1));
+        let us = ticks * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm)) + 1;
+        self.born.saturating_add(u64::try_from(us).unwrap_or(u64::MAX))
+    }
+
+    /// Both clocks.
+    pub fn now(&self, at: u64) -> Now {
+        let wall_ms = (WALL_START_MS + at / 1000).saturating_add_signed(self.wall_offset_ms);
+        Now { tick: self.tick(at), wall_ms }
+    }
+
+    /// Builds the machine of one of its actors.
+    pub fn build(&mut self, actor: usize) -> Actor {
+        let (member, life) = (self.entry.member, self.cells[actor].life);
+        match actor {
+            MEMBERSHIP => Actor::Membership(Box::new(Membership::new(anser_membership::Config {
+                member,
+                name: self.entry.name.clone(),
+                dc: self.entry.dc.clone(),
+                zone: self.entry.zone.clone(),
+                weight: self.entry.weight,
+                address: self.address,
+                cluster_name: "sim".to_owned(),
+                probing: Probing::default(),
+                life,
+                random_seed: self.dice.u64(),
+            }))),
+            COORDINATOR => {
+                let usual =
+                    anser_coordinator::Config::new(member.node, self.entry.dc.clone(), life, self.dice.u64());
+                let config = anser_coordinator::Config { inflight_max: self.bounds.inflight, ..usual };
+                Actor::Coordinator(Box::new(Coordinator::new(config)))
+            }
+            shard => {
+                let shard = shard - FIRST_SHARD;
+                self.lives[shard] = Life(self.dice.u64());
+                Actor::Replica(Box::new(Replica::new(ReplicaConfig {
+                    member,
+                    shard: u32::try_from(shard).expect("few shards"),
+                    shards: SHARDS,
+                    life,
+                    copy_life: self.lives[shard],
+                    limits: self.bounds.replica,
+                })))
+            }
+        }
+    }
+
+    /// Whether a dot was minted by a shard's present copy.
+    pub fn minted(&self, shard: usize, dot: &Dot) -> bool {
+        dot.actor == Minter { node: self.id(), life: self.lives[shard] }
+    }
+}
+
+/// A wall clock without fault.
+pub(crate) fn true_wall_ms(at: u64) -> u64 {
+    WALL_START_MS + at / 1000
+}

@@ -1,0 +1,152 @@
+//! What is seen of the machines' effects: the truth follows, and the invariants that hold at every moment are judged.
+
+use super::World;
+use super::node::MEMBERSHIP;
+use crate::coverage::Situation;
+use crate::disk::FIRST_SHARD;
+use crate::invariants::incarnations_grow::Said;
+use crate::invariants::{dots_are_unique, failed_leaves_nothing, incarnations_grow, steps_grow};
+use crate::verdicts::Invariant;
+use anser_machine::{Count, DiskRequest, Fact, Feedback};
+use anser_proto::gossip::{Gossip, PeerState, Rumour};
+use anser_proto::{Body, Envelope, Role};
+use anser_storage::record;
+
+impl World {
+    /// An actor asks the disk.
+    pub(super) fn see_request(&mut self, n: usize, actor: usize, request: &DiskRequest) {
+        let DiskRequest::Append(log_record) = request else { return };
+        let record = record::decode(&log_record.bytes).expect("a shard appends records");
+        let Some(slot) = self.truth.slot_of(record.key.as_bytes()) else { return };
+        let shard = actor - FIRST_SHARD;
+        if record.state.len() > 60_000 {
+            self.coverage.sometimes(Situation::LargeValue);
+        }
+        let (truth, node) = (&mut self.truth, &self.nodes[n]);
+        let mine = |dot: &anser_model::Dot| node.minted(shard, dot);
+        let number = u32::try_from(shard).expect("few shards");
+        let mints = truth.append(n, number, log_record.lsn, slot, &record.state, &mine);
+        for mint in mints {
+            let result = dots_are_unique::check(&self.truth, &mint);
+            self.judge(Invariant::DotsAreUnique, result);
+            let result = failed_leaves_nothing::check(&self.truth, mint.write);
+            self.judge(Invariant::FailedLeavesNothing, result);
+            if self.truth.writes[mint.write].dots.len() > 1 {
+                self.coverage.sometimes(Situation::MintedTwice);
+            }
+            let at = self.now();
+            let rid = self.truth.writes[mint.write].rid;
+            self.journal.line(at, || {
+                format!(
+                    "node {n} mints {} of write {} (key {slot}, number {})",
+                    mint.dot,
+                    crate::invariants::shown(&rid),
+                    mint.write
+                )
+            });
+        }
+    }
+
+    /// The disk answers.
+    pub(super) fn see_feedback(&mut self, n: usize, actor: usize, feedback: &Feedback) {
+        match feedback {
+            Feedback::Durable { through } => {
+                let shard = u32::try_from(actor - FIRST_SHARD).expect("few shards");
+                self.truth.copies[n].synced(shard, *through);
+            }
+            Feedback::RecoveredLog { records, next } => {
+                for log_record in records {
+                    let record = record::decode(&log_record.bytes).expect("what is read back is a record");
+                    if let Some(slot) = self.truth.slot_of(record.key.as_bytes()) {
+                        self.truth.copies[n].read_back(log_record, slot, record.state);
+                    }
+                    self.coverage.sometimes(Situation::ReplayedLog);
+                }
+                if next.is_some() {
+                    self.remember(n, actor - FIRST_SHARD);
+                }
+            }
+            Feedback::Flushed { .. } => self.coverage.sometimes(Situation::TableWritten),
+            Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
+            Feedback::FetchFailed { .. }
+            | Feedback::RecoveredTables { .. }
+            | Feedback::Saved { .. }
+            | Feedback::Loaded { .. }
+            | Feedback::DiskFailed => {}
+        }
+    }
+
+    fn remember(&mut self, n: usize, shard: usize) {
+        for slot in 0..self.truth.slots.len() {
+            if self.truth.slots[slot].shard(super::node::SHARDS) == shard {
+                self.truth.copies[n].remember(slot);
+            }
+        }
+    }
+
+    /// A node's actors are told something.
+    pub(super) fn see_fact(&mut self, n: usize, fact: &Fact) {
+        match fact {
+            Fact::PeersChanged(peers) => {
+                if peers.values().any(|peer| peer.state == PeerState::Dead) {
+                    self.coverage.sometimes(Situation::PeerDead);
+                }
+                let at = self.now();
+                self.journal.line(at, || {
+                    let seen = peers.iter().map(|(id, peer)| {
+                        format!("{} {} {}", id.short(), peer.state.name(), peer.incarnation)
+                    });
+                    format!("node {n} believes {:?}", seen.collect::<Vec<_>>())
+                });
+                self.nodes[n].view = Some(peers.clone());
+            }
+            Fact::ShardChanged { shard, serving } => {
+                let at = self.now();
+                self.journal.line(at, || format!("node {n} shard {shard} serves: {serving}"));
+                self.nodes[n].serving.insert(*shard, *serving);
+            }
+            Fact::RingAdopted(_) | Fact::PeerSeen { .. } => {}
+        }
+    }
+
+    /// An actor says something.
+    pub(super) fn see_send(&mut self, n: usize, actor: usize, envelope: &Envelope) {
+        if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
+            return;
+        }
+        let result = steps_grow::check(self.nodes[n].step_said, envelope.step);
+        self.judge(Invariant::StepsGrow, result);
+        self.nodes[n].step_said = envelope.step;
+        let rumours: &[Rumour] = match &envelope.body {
+            Body::Gossip(
+                Gossip::Probe { rumours }
+                | Gossip::ProbeAck { rumours }
+                | Gossip::ProbeFor { rumours, .. }
+                | Gossip::ProbeForAck { rumours, .. }
+                | Gossip::PushPull { rumours }
+                | Gossip::PushPullReply { rumours },
+            ) => rumours,
+            _ => &[],
+        };
+        let me = self.nodes[n].id();
+        if let Some(own) = rumours.iter().find(|rumour| rumour.node == me) {
+            let (before, boot) = (self.nodes[n].said, self.nodes[n].boot);
+            let now = Said { boot, incarnation: own.incarnation };
+            if before.boot == boot && now.incarnation > before.incarnation {
+                self.coverage.sometimes(Situation::Refuted);
+            }
+            let result = incarnations_grow::check(before, now);
+            self.judge(Invariant::IncarnationsGrow, result);
+            self.nodes[n].said = now;
+        }
+    }
+
+    /// A machine counts something.
+    pub(super) fn see_count(&mut self, count: &Count) {
+        match count {
+            Count::RetryKnown => self.coverage.sometimes(Situation::RetryKnown),
+            Count::ReadRepair => self.coverage.sometimes(Situation::ReadRepair),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Steps of machines, and what follows from them: as the node's host does it, but in virtual time.
+
+use super::cell::{Mail, refusal};
+use super::{Job, World};
+use crate::coverage::{Injected, Situation};
+use crate::disk::Outcome;
+use crate::schedule::MS;
+use anser_machine::{Effect, Event, Outbox};
+use anser_proto::Refusal;
+
+/// The shortest sleep until a timeout, as the host has it.
+const TIMER_FLOOR_US: u64 = MS;
+/// The first pause after a panic, and the longest.
+const BACKOFF_US: u64 = 50 * MS;
+const BACKOFF_US_MAX: u64 = 2000 * MS;
+
+impl World {
+    /// Hands something from its mailbox to an actor.
+    pub(super) fn hand(&mut self, n: usize, actor: usize, mail: Mail) {
+        let now = self.nodes[n].now(self.schedule.now());
+        let requests_max = self.nodes[n].bounds.requests;
+        let cell = &mut self.nodes[n].cells[actor];
+        if cell.actor.is_none() {
+            match mail {
+                // It was for the machine that is gone.
+                Mail::Feedback(..) => {}
+                Mail::Message(_) | Mail::Fact(_) => cell.held.push(mail),
+            }
+            return;
+        }
+        let event = match mail {
+            Mail::Message(envelope) => {
+                if envelope.body.is_request() {
+                    if envelope.deadline < now.tick || cell.requests() >= requests_max {
+                        self.coverage.sometimes(Situation::Busy);
+                        return self.send(n, refusal(&envelope, Refusal::Busy));
+                    }
+                    cell.note(&envelope);
+                }
+                Event::Message(*envelope)
+            }
+            Mail::Fact(fact) => {
+                cell.learn(&fact);
+                Event::Fact(fact)
+            }
+            Mail::Feedback(life, _) if life != cell.life => return,
+            Mail::Feedback(_, feedback) => Event::Own(*feedback),
+        };
+        self.step(n, actor, Some(event));
+    }
+
+    /// An actor's timer goes off.
+    pub(super) fn wake(&mut self, n: usize, actor: usize, at: u64) {
+        let cell = &mut self.nodes[n].cells[actor];
+        if cell.wake == Some(at) && cell.actor.is_some() {
+            cell.wake = None;
+            self.step(n, actor, None);
+        }
+    }
+
+    /// Builds a machine, at a start or after a panic, and lets it take its first steps.
+    pub(super) fn build(&mut self, n: usize, actor: usize) {
+        let built = self.nodes[n].build(actor);
+        let cell = &mut self.nodes[n].cells[actor];
+        cell.actor = Some(built);
+        let (facts, held) = (cell.facts(), std::mem::take(&mut cell.held));
+        for fact in facts {
+            self.step(n, actor, Some(fact));
+        }
+        self.step(n, actor, None);
+        for mail in held {
+            self.hand(n, actor, mail);
+        }
+    }
+
+    /// One step of a machine, then its effects; then its timer is set.
+    fn step(&mut self, n: usize, actor: usize, event: Option<Event>) {
+        let at = self.schedule.now();
+        let now = self.nodes[n].now(at);
+        let mut out = std::mem::take(&mut self.out);
+        let cell = &mut self.nodes[n].cells[actor];
+        let Some(hosted) = &mut cell.actor else { return };
+        let machine = hosted.machine();
+        if let Some(event) = event {
+            machine.handle(now, event, &mut out);
+        }
+        let done = out.len();
+        if machine.next_timeout().is_some_and(|(at, _)| at <= now.tick) {
+            machine.handle_timeout(now, &mut out);
+        }
+        let next = machine.next_timeout();
+        if std::mem::take(&mut cell.panics) {
+            // The effects of a step that panicked are lost, those of the steps before it are not.
+            out.truncate(if out.len() > done { done } else { 0 });
+            self.carry_out(n, actor, &mut out);
+            self.out = out;
+            return self.panic(n, actor);
+        }
+        self.carry_out(n, actor, &mut out);
+        self.out = out;
+        if let Some((tick, _)) = next {
+            let jitter = self.nodes[n].dice.below(200) + self.nodes[n].grey_us;
+            let node = &self.nodes[n];
+            let wake = node.when(tick).max(at + TIMER_FLOOR_US).saturating_add(jitter);
+            let boot = node.boot;
+            let cell = &mut self.nodes[n].cells[actor];
+            if cell.wake.is_none_or(|armed| armed > wake) {
+                cell.wake = Some(wake);
+                self.schedule.at(wake, Job::Wake { node: n, boot, actor, at: wake });
+            }
+        }
+    }
+
+    /// A step panicked: the machine is gone, what it was handed is answered, and it is built again after a pause.
+    fn panic(&mut self, n: usize, actor: usize) {
+        self.coverage.inject(Injected::Panic);
+        let at = self.schedule.now();
+        let boot = self.nodes[n].boot;
+        let cell = &mut self.nodes[n].cells[actor];
+        cell.actor = None;
+        cell.life = cell.life.wrapping_add(1);
+        cell.wake = None;
+        cell.panicked += 1;
+        let pause_us = (BACKOFF_US << cell.panicked.min(6)).min(BACKOFF_US_MAX);
+        let answers = cell.crash();
+        if !answers.is_empty() {
+            self.coverage.sometimes(Situation::PanicInFlight);
+        }
+        self.journal
+            .line(at, || format!("node {n} actor {actor} panics, {} requests in flight", answers.len()));
+        for answer in answers {
+            self.send(n, answer);
+        }
+        self.schedule.after(pause_us, Job::Rebuild { node: n, boot, actor });
+    }
+
+    fn carry_out(&mut self, n: usize, actor: usize, out: &mut Outbox) {
+        for effect in out.drain() {
+            match effect {
+                Effect::Send(envelope) => {
+                    self.nodes[n].cells[actor].sent(&envelope);
+                    self.see_send(n, actor, &envelope);
+                    self.send(n, envelope);
+                }
+                Effect::Disk(request) => {
+                    self.see_request(n, actor, &request);
+                    let life = self.nodes[n].cells[actor].life;
+                    let outcome = self.nodes[n].disk.submit((actor, life), request);
+                    self.follow_disk(n, outcome);
+                }
+                Effect::Publish(fact) => {
+                    self.see_fact(n, &fact);
+                    for to in 0..self.nodes[n].cells.len() {
+                        self.post(n, to, Mail::Fact(fact.clone()));
+                    }
+                }
+                Effect::Count(count) => self.see_count(&count),
+            }
+        }
+    }
+
+    /// What follows from something that the disk did.
+    pub(super) fn follow_disk(&mut self, n: usize, outcome: Outcome) {
+        for ((actor, life), feedback) in outcome.answers {
+            self.see_feedback(n, actor, &feedback);
+            self.post(n, actor, Mail::Feedback(life, Box::new(feedback)));
+        }
+        let boot = self.nodes[n].boot;
+        for (us, turn) in outcome.turns {
+            self.schedule.after(us, Job::Disk { node: n, boot, turn });
+        }
+    }
+
+    /// Puts something into an actor's mailbox: it is taken out in the order that it came.
+    pub(super) fn post(&mut self, n: usize, actor: usize, mail: Mail) {
+        let now = self.schedule.now();
+        let node = &mut self.nodes[n];
+        let at = (now + 1 + node.grey_us).max(node.last_local);
+        node.last_local = at;
+        let boot = node.boot;
+        self.schedule.at(at, Job::Mail { node: n, boot, actor, mail });
+    }
+}
