@@ -20,6 +20,10 @@ use alloc::vec::Vec;
 use anser_machine::{Count, Frozen, LogRecord, Lsn, Outbox, TableId};
 use bytes::Bytes;
 
+/// The log that a memtable keeps from being dropped is at most so many times as long as the memtable may be: keys that
+/// are written over and over fill the log and not the memtable.
+pub const LOG_PER_MEMTABLE: usize = 2;
+
 /// What one shard may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -151,14 +155,19 @@ impl Engine {
 
     /// Whether a write must be refused as busy until a flush is done.
     pub fn is_full(&self) -> bool {
-        self.active.bytes() >= self.limits.memtable_bytes && self.waiting.len() >= self.limits.frozen_max
+        self.is_due() && self.waiting.len() >= self.limits.frozen_max
     }
 
-    /// Freezes the active memtable if it is large enough and another may wait: what to flush, and the last log position in
+    /// Whether the active memtable, or the log that it keeps, is large enough.
+    fn is_due(&self) -> bool {
+        let log_bytes = self.limits.memtable_bytes.saturating_mul(LOG_PER_MEMTABLE);
+        self.active.bytes() >= self.limits.memtable_bytes || self.active.logged() >= log_bytes
+    }
+
+    /// Freezes the active memtable if it is due and another may wait: what to flush, and the last log position in
     /// it. Call after inserts and after [`Engine::flushed`].
     pub fn freeze(&mut self) -> Option<(Arc<Frozen>, Lsn)> {
-        let due = self.active.bytes() >= self.limits.memtable_bytes && !self.active.is_empty();
-        if !due || self.waiting.len() >= self.limits.frozen_max {
+        if !self.is_due() || self.active.is_empty() || self.waiting.len() >= self.limits.frozen_max {
             return None;
         }
         let (bytes, through) = (self.active.bytes(), self.active.through());

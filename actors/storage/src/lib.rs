@@ -17,6 +17,6 @@ mod store_key;
 pub mod table;
 
 pub use cache::Cache;
-pub use engine::{Engine, Limits, Lookup, Search};
+pub use engine::{Engine, LOG_PER_MEMTABLE, Limits, Lookup, Search};
 pub use memtable::Memtable;
 pub use store_key::StoreKey;

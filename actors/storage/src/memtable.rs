@@ -15,6 +15,7 @@ pub const ENTRY_OVERHEAD_BYTES: usize = 160;
 pub struct Memtable {
     entries: Frozen,
     bytes: usize,
+    logged: usize,
     through: Lsn,
 }
 
@@ -28,6 +29,7 @@ impl Memtable {
     pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn) {
         self.through = self.through.max(lsn);
         let added = state.len();
+        self.logged = self.logged.saturating_add(key.as_bytes().len() + added);
         if let Some(stored) = self.entries.get_mut(key.as_bytes()) {
             self.bytes = (self.bytes + added).saturating_sub(stored.state.len());
             *stored = Stored { state, lsn };
@@ -52,6 +54,11 @@ impl Memtable {
         self.bytes
     }
 
+    /// Keys and states of all inserts, those that a later one took the place of too: about what the log has of them.
+    pub fn logged(&self) -> usize {
+        self.logged
+    }
+
     /// How many keys.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -65,6 +72,7 @@ impl Memtable {
     /// Gives all entries away, to be read only, and begins anew.
     pub fn freeze(&mut self) -> Arc<Frozen> {
         self.bytes = 0;
+        self.logged = 0;
         Arc::new(core::mem::take(&mut self.entries))
     }
 }

@@ -183,7 +183,8 @@ fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> R
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let shards = u32::try_from(processors - 1).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
     let budget = Budget::of(config.memory_bytes, shards);
-    let wanted = DiskConfig { cache_bytes: budget.sled, ..DiskConfig::new(node, shards) };
+    let wanted =
+        DiskConfig { cache_bytes: budget.sled, log_bytes_max: budget.log, ..DiskConfig::new(node, shards) };
     let opened = Disk::open(&config.data_dir, &wanted, switchboard.clone())?;
     let space = rustix::fs::statvfs(&config.data_dir).context("asking for free space")?;
     let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);

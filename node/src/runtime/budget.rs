@@ -3,6 +3,13 @@
 //! Resident memory also holds what no part counts (code, stacks, allocator slack, QUIC's buffers): about a quarter is left
 //! for that.
 
+use anser_storage::LOG_PER_MEMTABLE;
+
+/// A shard's memtables: the active one, and two that wait to be written.
+const MEMTABLES: u64 = 3;
+/// The commit log is not kept shorter than this, in bytes.
+const LOG_BYTES_MIN: u64 = 512 << 20;
+
 /// What each part of a node may hold, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
@@ -14,6 +21,9 @@ pub(super) struct Budget {
     pub(super) requests: usize,
     /// sled's cache.
     pub(super) sled: u64,
+    /// The commit log, on disk: twice what the memtables of all shards keep of it, so that only what a shard that
+    /// writes little left in it is ever written anew.
+    pub(super) log: u64,
 }
 
 impl Budget {
@@ -21,12 +31,15 @@ impl Budget {
     pub(super) fn of(memory: u64, shards: u32) -> Budget {
         let shards = u64::from(shards.max(1));
         let part = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let memtable = (memory / 12 / shards).clamp(4 << 20, 256 << 20);
+        let kept = memtable * MEMTABLES * LOG_PER_MEMTABLE as u64 * shards;
         Budget {
             // Three memtables a shard: a quarter in all.
-            memtable: part((memory / 12 / shards).clamp(4 << 20, 256 << 20)),
+            memtable: part(memtable),
             cache: part(memory / 6 / shards),
             requests: part((memory / 16).clamp(32 << 20, 1 << 30)),
             sled: (memory / 16).clamp(8 << 20, 256 << 20),
+            log: kept.saturating_mul(2).max(LOG_BYTES_MIN),
         }
     }
 }

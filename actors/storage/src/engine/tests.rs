@@ -223,6 +223,22 @@ fn bytes_are_counted_exactly_and_a_full_engine_says_so() {
 }
 
 #[test]
+fn keys_written_over_and_over_do_not_keep_the_log_for_ever() {
+    let limits = Limits { memtable_bytes: 1000, frozen_max: 1, cache_bytes: 0 };
+    let mut engine = Engine::new(limits);
+    let mut written = 0;
+    let frozen = (1..100).find_map(|lsn| {
+        engine.insert(&key(1), state(1, 100), Lsn(lsn));
+        written += 100 + key(1).as_bytes().len();
+        engine.freeze().map(|(frozen, through)| (frozen.len(), through == Lsn(lsn)))
+    });
+    assert_eq!(frozen, Some((1, true)));
+    let bound = LOG_PER_MEMTABLE * limits.memtable_bytes;
+    assert!((bound..bound + 300).contains(&written), "{written}");
+    assert_eq!(engine.freeze(), None, "an empty one is not frozen");
+}
+
+#[test]
 fn a_state_in_memory_comes_with_its_position() {
     let mut engine = Engine::new(Limits::default());
     engine.insert(&key(1), state(1, 5), Lsn(7));
