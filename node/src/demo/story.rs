@@ -130,7 +130,7 @@ impl Story {
 
     /// A node was killed.
     pub(super) fn note_kill(&self, name: String) {
-        eprintln!("3. Node {name} is killed, with SIGKILL, in the middle of it all.");
+        eprintln!("3. Node {name} is killed, with SIGKILL.");
     }
 
     /// Writes new keys while a node is down.
