@@ -32,8 +32,7 @@ fn carry_out(works: &Works, job: TableJob, carrying: &mut Option<u64>) -> Result
         TableJob::Recover { origin } => return recover(works, origin),
         TableJob::Prepare => works.prepare_segment()?,
         TableJob::Carried { segment } => {
-            // All of it is synced elsewhere, so it holds nothing of its own.
-            works.segments().entry(segment).last.clear();
+            works.segments().carried(segment);
             works.drop_needless(|_| ())?;
             *carrying = None;
         }

@@ -16,12 +16,12 @@ pub(super) struct Works {
     pub port: Arc<Port>,
     pub trees: SledTrees,
     pub log_bytes_max: u64,
+    /// The segment that the log goes on in, laid out and listed.
+    prepared: Mutex<Option<u64>>,
     /// Held over writing and syncing it.
     manifest: Mutex<Manifest>,
     /// Held briefly.
     segments: Mutex<Segments>,
-    /// The segment that the log goes on in, laid out and listed.
-    prepared: Mutex<Option<u64>>,
     witness: Mutex<Witness>,
 }
 
@@ -53,9 +53,9 @@ impl Works {
             port,
             trees,
             log_bytes_max: config.log_bytes_max,
+            prepared: Mutex::new(None),
             manifest: Mutex::new(opened.manifest),
             segments: Mutex::new(opened.segments),
-            prepared: Mutex::new(None),
             witness: Mutex::new(witness),
         };
         works.prepare_segment()?;

@@ -93,17 +93,35 @@ pub struct Replayed {
     pub torn: bool,
 }
 
-/// Reads a segment's whole groups, in order.
+/// Reads a segment's whole groups, in order. Nobody may write to it meanwhile.
 pub fn replay(
     trees: &impl Trees,
     segment: u64,
     visit: &mut dyn FnMut(Entry),
 ) -> Result<Replayed, StoreError> {
-    let mut reader = SegmentReader { segment, ..SegmentReader::default() };
+    read(trees, SegmentReader { segment, ..SegmentReader::default() }, visit)
+}
+
+/// Reads the whole groups of a segment that may be written meanwhile. It ends at the first key that was not written yet:
+/// a later one may be by the time it is met, which in a segment at rest is damage.
+pub fn replay_open(
+    trees: &impl Trees,
+    segment: u64,
+    visit: &mut dyn FnMut(Entry),
+) -> Result<Replayed, StoreError> {
+    read(trees, SegmentReader { segment, open: true, ..SegmentReader::default() }, visit)
+}
+
+fn read(
+    trees: &impl Trees,
+    mut reader: SegmentReader,
+    visit: &mut dyn FnMut(Entry),
+) -> Result<Replayed, StoreError> {
     let mut result = Ok(());
-    trees.walk(TreeName::Log(segment), &mut |key, value| {
+    trees.walk(TreeName::Log(reader.segment), &mut |key, value| {
         result = reader.piece(key, value, visit);
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let done = reader.open && reader.ended;
+        if result.is_ok() && !done { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     result?;
     Ok(Replayed { torn: !reader.group.is_empty(), ..reader.replayed })
@@ -113,6 +131,8 @@ pub fn replay(
 #[derive(Default)]
 struct SegmentReader {
     segment: u64,
+    /// Whether it may be written meanwhile.
+    open: bool,
     next: u64,
     /// Where the present group began.
     first: u64,

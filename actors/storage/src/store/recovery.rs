@@ -12,6 +12,9 @@ use alloc::vec::Vec;
 use anser_machine::{LogRecord, Lsn, TableId};
 use bytes::Bytes;
 
+/// The last segments of the log that are not sealed at most: the one that it goes on in, and the one after it.
+const OPEN_SEGMENTS_MAX: usize = 2;
+
 /// A store read back.
 #[derive(Debug)]
 pub struct Opened {
@@ -89,12 +92,16 @@ pub fn log_of(
     let flushed = manifest.flushed(shard);
     // By position, and each once: a segment's rest may have been written again at the log's end.
     let mut records: BTreeMap<Lsn, Bytes> = BTreeMap::new();
-    for segment in &manifest.segments {
-        log::replay(trees, *segment, &mut |entry| {
+    let sealed = manifest.segments.len().saturating_sub(OPEN_SEGMENTS_MAX);
+    for (place, segment) in manifest.segments.iter().enumerate() {
+        let mut visit = |entry: log::Entry| {
             if entry.shard == shard && entry.lsn > flushed {
                 records.insert(entry.lsn, Bytes::copy_from_slice(&entry.bytes));
             }
-        })?;
+        };
+        // Other shards go on writing while this one is read back.
+        let replay = if place < sealed { log::replay } else { log::replay_open };
+        replay(trees, *segment, &mut visit)?;
     }
     let last = records.last_key_value().map_or(flushed, |(lsn, _)| *lsn);
     let records = records.into_iter().map(|(lsn, bytes)| LogRecord { lsn, bytes }).collect();

@@ -28,6 +28,14 @@ impl Segments {
         self.live.entry(segment).or_default()
     }
 
+    /// What a segment held is synced elsewhere by now. It may have been dropped meanwhile, and must not come back: a
+    /// segment that is never sealed would stand before all others for ever.
+    pub fn carried(&mut self, segment: u64) {
+        if let Some(known) = self.live.get_mut(&segment) {
+            known.last.clear();
+        }
+    }
+
     /// It is dropped.
     pub fn remove(&mut self, segment: u64) {
         self.live.remove(&segment);
@@ -78,5 +86,18 @@ mod tests {
         assert_eq!(needless(&[(0, 9), (1, 4)]), [1, 2], "the third is open");
         assert_eq!(segments.overdue(201), None);
         assert_eq!(segments.overdue(200), Some(1));
+    }
+
+    #[test]
+    fn a_segment_that_was_dropped_while_it_was_carried_stays_gone() {
+        let mut segments = Segments::default();
+        for number in 1..=2 {
+            *segments.entry(number) = Segment { last: [(0, Lsn(number))].into(), bytes: 100, sealed: true };
+        }
+        segments.remove(1);
+        segments.carried(1);
+        assert_eq!(segments.overdue(50), Some(2), "the next one is carried in its turn");
+        segments.carried(2);
+        assert_eq!(segments.needless(&Manifest::default()), [2]);
     }
 }

@@ -217,3 +217,33 @@ fn the_log_comes_back_by_shard_and_without_what_tables_hold() {
     trees.drop_tree(TreeName::Manifest).unwrap();
     assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))), "no manifest");
 }
+
+#[test]
+fn a_shard_is_read_back_while_others_write() {
+    let trees = Memory::default();
+    recovery::create(&trees).unwrap();
+    let manifest = Manifest { next_segment: 4, segments: vec![1, 2, 3], ..Manifest::default() };
+    Manifest::CELL.write(&trees, &manifest.encode()).unwrap().sweep(&trees).unwrap();
+    let put = |segment: u64, at: u64, lsn: u64| {
+        let mut group = Vec::new();
+        log::put_entry(&mut group, 0, Lsn(lsn), b"record");
+        trees.put(TreeName::Log(segment), &at.to_be_bytes(), &log::pieces(segment, at, &group)[0]).unwrap();
+    };
+    (1..=3).for_each(|segment| log::lay_out(&trees, segment).unwrap());
+    put(1, 0, 1);
+    put(2, 0, 2);
+    // What a reader sees that was between two keys when both were written: the later one only.
+    put(2, 2, 4);
+    let log_of = || {
+        let (records, next) = recovery::log_of(&trees, &manifest, 0)?;
+        Ok((records.iter().map(|record| record.lsn.0).collect::<Vec<_>>(), next.0))
+    };
+    assert_eq!(log_of(), Ok((vec![1, 2], 3)), "up to where the log ended");
+    assert!(
+        matches!(recovery::open(&trees), Err(StoreError::Damaged(_))),
+        "nobody writes while it is opened"
+    );
+    put(2, 1, 3);
+    put(1, 2, 9);
+    assert!(matches!(log_of(), Err(StoreError::Damaged(_))), "a sealed segment has no holes");
+}
