@@ -99,6 +99,13 @@ impl Work {
     }
 }
 
+impl Operation {
+    /// When it is to be woken: past now, so that waking all that is due ends, whatever an operation asks for.
+    fn wakes_after(&self, now: Now) -> Tick {
+        self.work.wakes_at().max(now.tick.plus_us(1))
+    }
+}
+
 impl Machine for Coordinator {
     fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
         self.view.follow(now.wall_ms, None);
@@ -119,8 +126,7 @@ impl Machine for Coordinator {
         while let Some(op) = self.timers.pop_due(now.tick) {
             let Some(operation) = self.operations.get_mut(&op) else { continue };
             let verdict = operation.work.on_time(&mut Turn { view: &mut self.view, now, out });
-            // Past now, so that this loop ends whatever an operation asks for.
-            operation.wakes_at = operation.work.wakes_at().max(now.tick.plus_us(1));
+            operation.wakes_at = operation.wakes_after(now);
             self.timers.add(operation.wakes_at, op);
             self.settle(op, verdict, now, out);
         }
@@ -283,7 +289,7 @@ impl Coordinator {
         match verdict {
             Verdict::Wait => {
                 let Some(operation) = self.operations.get_mut(&op) else { return };
-                let wakes_at = operation.work.wakes_at();
+                let wakes_at = operation.wakes_after(now);
                 // A later time is not worth the move: it is woken in vain, and then moved.
                 if wakes_at < operation.wakes_at {
                     self.timers.remove(operation.wakes_at, op);
