@@ -2,7 +2,7 @@
 
 use crate::cli::output;
 use crate::dev::{replace, write_pair};
-use anser_quic::{Kind, PemPair, cluster_of_authority, create_ca, issue, renew};
+use anser_quic::{Kind, LEAF_DAYS, PemPair, cluster_of_authority, create_ca, issue, renew};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ pub struct LeafArgs {
     #[arg(long, default_value = ".")]
     pub dir: PathBuf,
     /// How long it is good for, in days
-    #[arg(long, default_value_t = 365)]
+    #[arg(long, default_value_t = LEAF_DAYS)]
     pub days: u32,
 }
 

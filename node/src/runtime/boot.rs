@@ -126,6 +126,7 @@ impl Node {
         let view = Arc::new(NodeView {
             me: identity.node,
             name: identity.name.clone(),
+            address: config.advertise,
             switchboard: switchboard.clone(),
             draining: AtomicBool::new(false),
             certificate_expires_at_s: credentials.expires_at_s(),

@@ -4,6 +4,7 @@ use super::switchboard::Switchboard;
 use crate::http::View;
 use anser_model::NodeId;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct NodeView {
     pub(super) me: NodeId,
     pub(super) name: String,
+    /// Where it tells others to reach it.
+    pub(super) address: SocketAddr,
     pub(super) switchboard: Arc<Switchboard>,
     /// Whether it was told to stop.
     pub(super) draining: AtomicBool,
@@ -61,11 +64,14 @@ impl View for NodeView {
             .map(|entry| {
                 let node = entry.member.node;
                 let peer = known.peers.get(&node);
-                let state = if node == self.me { "alive" } else { peer.map_or("dead", |peer| peer.state.name()) };
+                let state =
+                    if node == self.me { "alive" } else { peer.map_or("dead", |peer| peer.state.name()) };
+                let address =
+                    if node == self.me { Some(self.address) } else { peer.map(|peer| peer.address) };
                 json!({
                     "node": entry.name.as_str(), "id": node.to_string(), "dc": entry.dc.as_str(),
                     "zone": entry.zone.as_str(), "weight": entry.weight.get(), "state": state,
-                    "address": peer.map(|peer| peer.address), "incarnation": peer.map(|peer| peer.incarnation),
+                    "address": address, "incarnation": peer.map(|peer| peer.incarnation),
                 })
             })
             .collect();

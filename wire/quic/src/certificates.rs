@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// How long an authority is valid, in days.
 pub const AUTHORITY_DAYS: u32 = 3650;
 /// The usual validity of a leaf, in days.
-pub const LEAF_DAYS: u32 = 825;
+pub const LEAF_DAYS: u32 = 365;
 /// Longest validity that is asked for, in days.
 pub const DAYS_MAX: u32 = 36_500;
 /// How far a certificate is dated back, in seconds: clocks differ.
