@@ -12,7 +12,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Fixed for ever: sled can't open a folder with another.
 const SEGMENT_BYTES: usize = 8 << 20;
@@ -27,6 +27,9 @@ pub struct SledTrees {
     blobs: PathBuf,
     /// Trees in use. sled's own map is locked for as long as it drops a tree.
     open: RwLock<HashMap<TreeName, sled::Tree>>,
+    /// One sync at a time. The system tells a failed write to one caller of `fdatasync` on a descriptor only: whoever else
+    /// waited for it must not take its own call's success for a proof.
+    syncing: Mutex<()>,
     broken: AtomicBool,
 }
 
@@ -66,6 +69,7 @@ impl SledTrees {
             file,
             blobs: dir.join("blobs"),
             open: RwLock::new(HashMap::new()),
+            syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
         };
         trees.check_blobs()?;
@@ -146,8 +150,9 @@ impl Trees for SledTrees {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.not_broken()?;
         let flushed = self.db.flush().map_err(of_sled);
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.not_broken()?;
         let synced = flushed.and_then(|_| self.file.sync_data().map_err(failed));
         if synced.is_err() {
             self.broken.store(true, Ordering::Release);
