@@ -82,8 +82,9 @@ pub fn tables_of(
     manifest.tables_of(shard).map(|entry| Ok((TableId(entry.id), meta_of(trees, entry)?))).collect()
 }
 
-/// A shard's log records that no table holds, in order, and the position of the next one. They fit in memory, since
-/// they were in a memtable.
+/// A shard's log records that no table holds, in order, and the position of the next one. They fit in memory: what
+/// memtables keep of the log is bounded (see [`crate::LOG_PER_MEMTABLE`]). Other shards may write meanwhile, but not this
+/// one: what it asked for before is synced, so nothing is handed out that a power cut could take back.
 pub fn log_of(
     trees: &impl Trees,
     manifest: &Manifest,
