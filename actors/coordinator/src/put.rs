@@ -374,7 +374,11 @@ impl Put {
         let mac_key = view.ring.as_ref()?.record().mac_keys.first()?;
         let durable = self.acks.nodes().iter().filter(|node| self.plan.write_nodes.contains(node)).count();
         Some(PutReply {
-            context: Token::of(&state).seal(mac_key, self.keyspace, &self.request.key),
+            context: Token::of_write(&state, &self.request.rid).seal(
+                mac_key,
+                self.keyspace,
+                &self.request.key,
+            ),
             receipt: PutReceipt {
                 replicas: tiny(self.plan.write_nodes.len()),
                 durable: tiny(durable),

@@ -56,6 +56,16 @@ impl Context {
         }
     }
 
+    /// Takes a dot out, and with it all later ones of its actor.
+    pub(crate) fn forget_from(&mut self, dot: &Dot) {
+        self.0.retain_mut(|(actor, counter)| {
+            if *actor == dot.actor {
+                *counter = (*counter).min(dot.counter.saturating_sub(1));
+            }
+            *counter > 0
+        });
+    }
+
     /// Adds all that `other` knows.
     pub fn merge(&mut self, other: &Context) {
         for (actor, counter) in &other.0 {

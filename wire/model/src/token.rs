@@ -9,7 +9,7 @@
 //! ```
 
 use crate::context::Context;
-use crate::id::KeyspaceId;
+use crate::id::{KeyspaceId, Rid};
 use crate::key::Key;
 use crate::layout::{Reader, put_context, put_count};
 use crate::state::{KeyState, Seen};
@@ -54,6 +54,20 @@ impl Token {
         rids.sort_unstable();
         rids.dedup();
         Token { context: state.context().clone(), rids }
+    }
+
+    /// What the writer of `rid` was shown of the state that its write left: its own version, and all that is settled. Other
+    /// versions that are live beside it were not shown, so a write with this token leaves them: it must not settle what
+    /// nobody looked at.
+    pub fn of_write(state: &KeyState, rid: &Rid) -> Token {
+        let mut token = Token::of(state);
+        for (unseen, version) in state.live().iter().filter(|(live, _)| live != rid) {
+            let hash = unseen.hash64();
+            token.rids.retain(|known| *known != hash);
+            // The own dot may go with it, if both are of one actor: then the request id stands for it.
+            version.dots.iter().for_each(|dot| token.context.forget_from(dot));
+        }
+        token
     }
 
     /// The token's text (base64url without padding), sealed with the newest MAC key.
@@ -138,7 +152,7 @@ fn same_mac(a: &[u8; MAC_BYTES], b: &[u8; MAC_BYTES]) -> bool {
 mod tests {
     use super::*;
     use crate::hlc::Hlc;
-    use crate::id::{Actor, Life, NodeId, Rid};
+    use crate::id::{Actor, Life, NodeId};
     use crate::state::{Body, Write};
     use bytes::Bytes;
 
@@ -169,6 +183,31 @@ mod tests {
         let mut both = [1, 2].map(|seq| Rid { writer: 9, seq }.hash64());
         both.sort_unstable();
         assert_eq!(token().rids, both);
+    }
+
+    #[test]
+    fn a_writers_token_settles_its_write_and_no_version_it_was_not_shown() {
+        let actor = |node| Actor { node: NodeId([node; 16]), life: Life(5) };
+        let write = |seq, seen| Write {
+            rid: Rid { writer: 9, seq },
+            issued: Hlc(seq),
+            expires: None,
+            body: Body::Value(Bytes::from_static(b"v")),
+            seen,
+        };
+        // The sibling is minted before or after the write, by the same copy or another.
+        for (sibling, own) in [((3, 1), (3, 2)), ((3, 2), (3, 1)), ((4, 1), (3, 1)), ((3, 1), (4, 1))] {
+            let mut state = KeyState::default();
+            let mut minted = [(sibling, 1), (own, 2)];
+            minted.sort_by_key(|((_, counter), _)| *counter);
+            for ((node, counter), seq) in minted {
+                state.mint(actor(node), counter, &write(seq, Seen::Nothing)).unwrap();
+            }
+            let token = Token::of_write(&state, &Rid { writer: 9, seq: 2 });
+            state.mint(actor(6), 1, &write(3, token.into_seen())).unwrap();
+            let live: Vec<u64> = state.live().iter().map(|(rid, _)| rid.seq).collect();
+            assert_eq!(live, [1, 3], "{sibling:?} {own:?}");
+        }
     }
 
     #[test]

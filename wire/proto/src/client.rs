@@ -94,7 +94,8 @@ pub enum Outcome {
 /// A write that met its level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutReply {
-    /// A token of the state it left: writing with it settles this write.
+    /// A token of the write: writing with it settles this write and what it settled, and no version beside it that the
+    /// writer was not shown.
     pub context: String,
     /// Who holds it.
     pub receipt: PutReceipt,

@@ -61,6 +61,20 @@ fn it_is_acknowledged_once_enough_copies_are_durable() {
 }
 
 #[test]
+fn a_receipts_context_settles_no_version_that_the_writer_was_not_shown() {
+    let mut rig = Rig::new();
+    let request = PutRequest { context: ContextArg::Sibling, ..put_minted_by(true) };
+    let mint = rig.put(request.clone()).remove(0);
+    let mut state = minted(&request);
+    state.merge(&super::rig::state(&[(2, "other")]));
+    let stores = rig.minted(&mint, &state);
+    rig.durable(&mint);
+    let reply = done(outcome(&rig.durable(&stores[0])));
+    let token = Token::open(&reply.context, &[MAC_KEY], KeyspaceId(1), &request.key).unwrap();
+    assert_eq!(token, Token::of(&minted(&request)), "as if the other were not there");
+}
+
+#[test]
 fn a_durable_that_overtakes_minted_counts() {
     let mut rig = Rig::new();
     let request = put_minted_by(true);
