@@ -70,7 +70,7 @@ names! {
         Unknown = "a write ended unknown",
         Failed = "a write failed",
         Forwarded = "a put was forwarded to its minter",
-        StrictRead = "a strict read waited for durability",
+        StrictRepair = "a strict read made what it shows durable",
         LargeValue = "a value took several pieces of the log",
     }
 }

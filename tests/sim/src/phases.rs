@@ -94,6 +94,7 @@ impl World {
             level: Some(Level::All),
             timeout_us: HEALED_TIMEOUT_US,
             must: true,
+            corrected: false,
         };
         let put = |slot| Wish { what: What::Put(Given::Token), level: None, ..get(slot) };
         let slots = 0..self.truth.slots.len();

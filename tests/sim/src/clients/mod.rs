@@ -40,6 +40,8 @@ pub(crate) struct Wish {
     pub timeout_us: u64,
     /// Whether it must succeed: the cluster is healthy.
     pub must: bool,
+    /// Whether it is tried anew after the client's clock was corrected.
+    pub corrected: bool,
 }
 
 /// An operation under way.

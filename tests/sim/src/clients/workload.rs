@@ -25,7 +25,7 @@ impl Client {
             _ => What::Delete(given),
         };
         let timeout_us = self.dice.between(300, 3000) * MS;
-        Some(Wish { slot, what, level: self.level(dcs), timeout_us, must: false })
+        Some(Wish { slot, what, level: self.level(dcs), timeout_us, must: false, corrected: false })
     }
 
     fn level(&mut self, dcs: usize) -> Option<Level> {

@@ -16,9 +16,16 @@ pub(crate) fn check(truth: &Truth, write: usize, level: Level, holders: &[NodeId
     if met {
         return Ok(());
     }
+    let states = slot.sites.iter().map(|site| {
+        let node = truth.node(&site.node);
+        let state = truth.copies[node].durable(written.slot);
+        format!("node {node} holds {:?} (asked: {})", state.context(), holders.contains(&site.node))
+    });
     Err(format!(
-        "write {} was acknowledged at level {level}, and only {} replicas hold it durably",
+        "write {} ({:?}) was acknowledged at level {level}, and only {} replicas hold it durably: {:?}",
         shown(&written.rid),
-        holders.len()
+        written.dots,
+        holders.len(),
+        states.collect::<Vec<_>>()
     ))
 }

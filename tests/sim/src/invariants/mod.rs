@@ -20,8 +20,10 @@ pub(crate) mod steps_grow;
 pub(crate) mod strict_reads_never_go_back;
 pub(crate) mod views_agree;
 
+use crate::truth::Truth;
 use anser_model::{Context, Rid};
 use anser_proto::client::GetReply;
+use std::collections::BTreeSet;
 
 /// What was true when a read began.
 #[derive(Clone, Debug)]
@@ -46,6 +48,26 @@ pub(crate) struct Read<'a> {
     pub rids: Vec<u64>,
     /// The writes whose values it shows.
     pub shown: Vec<usize>,
+}
+
+/// Whether a read knows of a write: it is among what its token has seen, or a write that settled it is.
+pub(crate) fn is_known(truth: &Truth, read: &Read<'_>, write: usize) -> bool {
+    let mut stack = vec![write];
+    let mut visited = BTreeSet::new();
+    while let Some(next) = stack.pop() {
+        let written = &truth.writes[next];
+        let seen = read.rids.contains(&written.rid.hash64())
+            || written.dots.iter().any(|dot| read.context.contains(dot));
+        if seen {
+            return true;
+        }
+        if visited.insert(next) {
+            let minted = |write: &usize| !truth.writes[*write].dots.is_empty();
+            stack.extend(written.settled_by.iter().map(|(write, _)| *write));
+            stack.extend(written.seen_by.iter().copied().filter(minted));
+        }
+    }
+    false
 }
 
 /// The number of a write, as its value carries it.

@@ -11,7 +11,7 @@ use anser_model::{Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Le
 use anser_storage::StoreKey;
 use bytes::Bytes;
 pub(crate) use copies::Copies;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// How a write ended for its client.
@@ -62,6 +62,8 @@ pub(crate) struct Slot {
     pub acked_twice: Vec<usize>,
     /// The dots that strict reads have shown.
     pub shown: Context,
+    /// The writes that strict reads have shown, and when each was shown first.
+    pub shown_writes: BTreeMap<usize, u64>,
 }
 
 /// What really happened.
@@ -116,6 +118,7 @@ impl Truth {
                     write: keyspace.write,
                     acked_twice: Vec::new(),
                     shown: Context::default(),
+                    shown_writes: BTreeMap::new(),
                 });
             }
         }

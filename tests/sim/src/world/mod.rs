@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub faults: Faults,
     /// Which nodes have answered the founding.
     pub founded: Vec<bool>,
+    /// Whether the next store is a read repair.
+    repairing: bool,
     buffer: BytesMut,
     out: Outbox,
 }
@@ -107,6 +109,7 @@ impl World {
             network: Network::new(Dice::new(seed, "network"), ends, profile.loss, profile.late),
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
+            repairing: false,
             faults: Faults::new(seed),
             journal: Journal::new(options.log),
             schedule: Schedule::new(),

@@ -2,13 +2,16 @@
 
 use super::World;
 use super::node::MEMBERSHIP;
+use crate::clients::Client;
 use crate::coverage::Situation;
 use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::{dots_are_unique, failed_leaves_nothing, incarnations_grow, steps_grow};
 use crate::verdicts::Invariant;
 use anser_machine::{Count, DiskRequest, Fact, Feedback};
+use anser_model::{Key, KeyspaceId};
 use anser_proto::gossip::{Gossip, PeerState, Rumour};
+use anser_proto::replicate::ReplicaRequest;
 use anser_proto::{Body, Envelope, Role};
 use anser_storage::record;
 
@@ -66,7 +69,12 @@ impl World {
                     self.remember(n, actor - FIRST_SHARD);
                 }
             }
-            Feedback::Flushed { .. } => self.coverage.sometimes(Situation::TableWritten),
+            Feedback::Flushed { through, .. } => {
+                // A table may be on disk before the log is.
+                let shard = u32::try_from(actor - FIRST_SHARD).expect("few shards");
+                self.truth.copies[n].synced(shard, *through);
+                self.coverage.sometimes(Situation::TableWritten);
+            }
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
             Feedback::FetchFailed { .. }
             | Feedback::RecoveredTables { .. }
@@ -111,6 +119,11 @@ impl World {
 
     /// An actor says something.
     pub(super) fn see_send(&mut self, n: usize, actor: usize, envelope: &Envelope) {
+        if std::mem::take(&mut self.repairing)
+            && let Body::Replicate(ReplicaRequest::StoreState { place, key, .. }) = &envelope.body
+        {
+            self.cover_repair(place.keyspace, key);
+        }
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;
         }
@@ -141,11 +154,33 @@ impl World {
         }
     }
 
+    fn cover_repair(&mut self, keyspace: KeyspaceId, key: &Key) {
+        let slots = &self.truth.slots;
+        let Some(slot) = slots.iter().position(|slot| slot.keyspace == keyspace && slot.key == *key) else {
+            return;
+        };
+        if slots[slot].strict {
+            self.coverage.sometimes(Situation::StrictRepair);
+        }
+        let writes = |client: &Client| {
+            client
+                .current
+                .as_ref()
+                .is_some_and(|operation| operation.write.is_some() && operation.wish.slot == slot)
+        };
+        if self.clients.iter().any(writes) {
+            self.coverage.sometimes(Situation::RepairRacesWrite);
+        }
+    }
+
     /// A machine counts something.
     pub(super) fn see_count(&mut self, count: &Count) {
         match count {
             Count::RetryKnown => self.coverage.sometimes(Situation::RetryKnown),
-            Count::ReadRepair => self.coverage.sometimes(Situation::ReadRepair),
+            Count::ReadRepair => {
+                self.coverage.sometimes(Situation::ReadRepair);
+                self.repairing = true;
+            }
             _ => {}
         }
     }

@@ -230,13 +230,26 @@ impl World {
             }
             Answer::Denied(failure) => {
                 if let Failure::BadClock { node_ms } = failure {
-                    self.coverage.sometimes(Situation::BadClock);
-                    let wall_ms = true_wall_ms(self.schedule.now());
-                    self.clients[c].offset_ms = node_ms as i64 - wall_ms as i64;
-                    self.clients[c].clock = anser_model::Hlc::from_ms(node_ms);
+                    self.correct_clock(c, node_ms);
                 }
                 self.give_up(c);
             }
+        }
+    }
+
+    /// A client's clock was refused: it follows the node's, and does the same anew once, as another write.
+    fn correct_clock(&mut self, c: usize, node_ms: u64) {
+        self.coverage.sometimes(Situation::BadClock);
+        let wall_ms = true_wall_ms(self.schedule.now());
+        let client = &mut self.clients[c];
+        client.offset_ms = node_ms as i64 - wall_ms as i64;
+        client.clock = anser_model::Hlc::from_ms(node_ms);
+        if let Some(operation) = &mut client.current
+            && !operation.maybe
+            && !operation.wish.corrected
+        {
+            client.script.push_front(Wish { corrected: true, ..operation.wish });
+            operation.wish.must = false;
         }
     }
 
@@ -321,9 +334,16 @@ impl World {
         let known = &self.truth.slots[slot];
         let meets_itself = 2 * read.start.needed > known.sites.len();
         if known.strict && meets_itself && !matches!(level, Level::LocalOne | Level::LocalQuorum) {
-            self.judge(Invariant::StrictReadsNeverGoBack, strict_reads_never_go_back::check(read));
+            self.judge(
+                Invariant::StrictReadsNeverGoBack,
+                strict_reads_never_go_back::check(&self.truth, read),
+            );
+            let at = self.now();
             for version in &read.reply.versions {
                 self.truth.slots[slot].shown.insert(&version.dot);
+            }
+            for write in &read.shown {
+                self.truth.slots[slot].shown_writes.entry(*write).or_insert(at);
             }
         }
     }
