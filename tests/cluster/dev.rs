@@ -88,9 +88,9 @@ fn a_killed_dev_leaves_no_orphans() {
     cluster.anser(&["put", "k", "kept"]).exits(0);
     let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid()).collect();
     cluster.kill_dev();
-    wait_for("its nodes have ended", SOON, || !pids.iter().any(|pid| is_alive(*pid)));
-    // Nothing that it left is in the way of the next one.
+    // Nothing that it left is in the way of the next one, not even nodes that have not ended yet.
     cluster.run_dev();
+    wait_for("its nodes have ended", SOON, || !pids.iter().any(|pid| is_alive(*pid)));
     assert_eq!(cluster.anser(&["get", "k"]).exits(0).out, b"kept");
 }
 

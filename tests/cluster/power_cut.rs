@@ -13,11 +13,12 @@ const PLAN: Plan = Plan { writers: 16, timeout: Duration::from_millis(500) };
 /// Ends every node at once; in every other round `anser dev` too, which is then started anew.
 fn cut(cluster: &mut TestCluster, dev_too: bool) {
     let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid()).collect();
+    if dev_too {
+        // First, so that it starts none of them again; they would end with it, in good order, but get no time to.
+        cluster.kill_dev();
+    }
     for pid in &pids {
         signal(*pid, Signal::KILL);
-    }
-    if dev_too {
-        cluster.kill_dev();
     }
     wait_for("every process is gone", READY_WITHIN, || !pids.iter().any(|pid| is_alive(*pid)));
     if dev_too {

@@ -69,6 +69,7 @@ impl Cluster {
     /// Starts every node, and founds the cluster if it is a new one. It may not serve yet.
     pub async fn start(args: &DevArgs) -> Result<Cluster> {
         let lock = lock(&args.dir)?;
+        orphans_end(&args.dir).await?;
         let layout = Layout::prepare(&args.dir, args.dcs, args.nodes, args.port, args.fresh)?;
         let mut cluster = Cluster { layout, processes: Vec::new(), restart: !args.no_restart, _lock: lock };
         for plan in &cluster.layout.nodes {
@@ -212,6 +213,20 @@ fn lock(dir: &Path) -> Result<File> {
         anyhow::anyhow!("another `anser dev` runs in {}; stop it, or name another --dir", dir.display())
     })?;
     Ok(file)
+}
+
+/// Nodes of a `dev` that was killed end by themselves, but not at once. Waits until none has its data folder in use; one
+/// that another process keeps is for its node to tell.
+async fn orphans_end(dir: &Path) -> Result<()> {
+    let deadline = Instant::now() + STOP_WITHIN;
+    for entry in std::fs::read_dir(dir)? {
+        let Ok(lock) = File::open(entry?.path().join("data/LOCK")) else { continue };
+        let free = || rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok();
+        while !free() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    Ok(())
 }
 
 /// Runs the command until it is told to stop.
