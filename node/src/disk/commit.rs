@@ -1,4 +1,7 @@
 //! The commit thread: one group, one sync, one answer to each asker. What arrives meanwhile is the next group.
+//!
+//! A sync costs the same processor time however much it makes durable, here and in all who are woken by it. So under load,
+//! and only then, a group is let grow for about as long as two syncs take.
 
 use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
@@ -6,12 +9,20 @@ use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::{Cell, Stale};
 use anser_storage::store::{StoreError, TreeName, Trees, log};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes of records from which a group is closed.
 const GROUP_BYTES: usize = 4 << 20;
 /// Most jobs of one group.
 const GROUP_JOBS_MAX: usize = 16_384;
+/// A group of fewer jobs is no load: its askers are few, and wait for each answer.
+const LOAD_JOBS_MIN: usize = 4;
+/// A group of so many jobs is large enough to be written at once.
+const GROWN_JOBS: usize = 64;
+/// For how many times as long as the last one took a group is let grow.
+const GROWTH_SYNCS: u32 = 2;
+/// Longest that a group is let grow.
+const GROWTH_MAX: Duration = Duration::from_millis(4);
 
 /// Where a slot is stored.
 fn cell_of(slot: SlotName) -> Cell {
@@ -50,7 +61,13 @@ struct Group {
 /// Commits until the queue is closed and empty, or the store stops.
 pub(super) fn run(works: &Works) {
     let mut open = Open::default();
-    while let Some(jobs) = works.port.commit.take(GROUP_JOBS_MAX) {
+    let mut pause = Duration::ZERO;
+    loop {
+        if works.port.commit.len() < GROWN_JOBS {
+            std::thread::sleep(pause);
+        }
+        let Some(jobs) = works.port.commit.take(GROUP_JOBS_MAX) else { return };
+        let (began, count) = (Instant::now(), jobs.len());
         let mut jobs = jobs.into_iter();
         while jobs.len() > 0 {
             if works.port.has_failed() {
@@ -61,7 +78,13 @@ pub(super) fn run(works: &Works) {
                 return;
             }
         }
+        pause = growth(count, began.elapsed());
     }
+}
+
+/// How long the next group is let grow, after one of so many jobs that took so long.
+fn growth(jobs: usize, took: Duration) -> Duration {
+    if jobs < LOAD_JOBS_MIN { Duration::ZERO } else { took.saturating_mul(GROWTH_SYNCS).min(GROWTH_MAX) }
 }
 
 /// Commits a group of the first jobs.
@@ -181,4 +204,24 @@ fn write(works: &Works, open: &mut Open, group: &Group) -> Result<u64, StoreErro
         open.asked = works.port.tables.push([TableJob::Prepare]);
     }
     Ok(segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_grow_under_load_only_and_not_for_long() {
+        let ms = Duration::from_millis;
+        let table = [
+            (1, ms(2), ms(0)),
+            (3, ms(2), ms(0)),
+            (4, ms(1), ms(2)),
+            (500, ms(1), ms(2)),
+            (9, ms(90), GROWTH_MAX),
+        ];
+        for (jobs, took, expected) in table {
+            assert_eq!(growth(jobs, took), expected, "{jobs} jobs in {took:?}");
+        }
+    }
 }

@@ -13,12 +13,15 @@ pub struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
+    /// Readers that wait for items: waking nobody is a system call too.
+    waiting: usize,
 }
 
 impl<T> Queue<T> {
     /// An empty one.
     pub fn new() -> Queue<T> {
-        Queue { state: Mutex::new(State { items: VecDeque::new(), closed: false }), filled: Condvar::new() }
+        let state = State { items: VecDeque::new(), closed: false, waiting: 0 };
+        Queue { state: Mutex::new(state), filled: Condvar::new() }
     }
 
     /// Puts items in, in order. After the close they are gone, and it says `false`.
@@ -28,24 +31,34 @@ impl<T> Queue<T> {
             return false;
         }
         state.items.extend(items);
+        let wakes = state.waiting > 0 && !state.items.is_empty();
         drop(state);
-        self.filled.notify_one();
+        if wakes {
+            self.filled.notify_one();
+        }
         true
     }
 
     /// Waits for items and takes the first ones, at most `count`. None after the close, once it is empty.
     pub fn take(&self, count: usize) -> Option<Vec<T>> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
         let mut state = self
             .filled
             .wait_while(state, |state| state.items.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
         let count = count.min(state.items.len());
         let taken: Vec<T> = state.items.drain(..count).collect();
-        if !state.items.is_empty() {
+        if !state.items.is_empty() && state.waiting > 0 {
             self.filled.notify_one();
         }
         (!taken.is_empty()).then_some(taken)
+    }
+
+    /// How many items are in it now.
+    pub fn len(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).items.len()
     }
 
     /// Takes nothing more in; what is in it is still taken out.
