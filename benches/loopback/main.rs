@@ -64,6 +64,7 @@ fn main() {
 
 /// Measures a load. What the servers still do after its last answer (tables, repairs) counts as its own.
 async fn measure(name: &str, target_us: f64, count: u64, servers: &Servers, load: impl Future<Output = Run>) {
+    let commits_before = servers.commits();
     let (before, own_before) = (servers.cpu(), Cpu::of_this_process());
     let run = load.await;
     let own = Cpu::of_this_process().since(&own_before);
@@ -88,5 +89,13 @@ async fn measure(name: &str, target_us: f64, count: u64, servers: &Servers, load
         each(own.total_us()),
         run.attempts
     );
+    let commits = servers.commits();
+    let groups = commits.groups - commits_before.groups;
+    if groups > 0.0 {
+        println!(
+            "     {groups:.0} syncs, {:.1} records each",
+            (commits.records - commits_before.records) / groups
+        );
+    }
     assert_eq!(run.failed, 0, "operations failed: {:?}", run.failure);
 }

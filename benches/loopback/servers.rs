@@ -4,8 +4,8 @@ use crate::cpu::Cpu;
 use anser_client::{Client, Profile};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 /// The program that is measured.
 const ANSER: &str = env!("CARGO_BIN_EXE_anser");
+/// Names another one in its place, to compare two builds.
+const OTHER_ANSER: &str = "BENCH_ANSER";
 const NODES: u16 = 3;
 /// Where free ports are looked for, and in steps of what.
 const PORTS: std::ops::Range<u16> = 31_000..32_500;
@@ -21,6 +23,8 @@ const QUIET_US: f64 = 10_000.0;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long they get to become quiet.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a page of a node's may take.
+const PAGE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running cluster. It ends when this is dropped.
 pub struct Servers {
@@ -29,7 +33,15 @@ pub struct Servers {
     _out: BufReader<ChildStdout>,
     dir: TempDir,
     addresses: Vec<SocketAddr>,
+    pages: Vec<SocketAddr>,
     pids: Vec<u32>,
+}
+
+/// What the servers' disks did together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Commits {
+    pub groups: f64,
+    pub records: f64,
 }
 
 impl Servers {
@@ -38,7 +50,7 @@ impl Servers {
         // Not the system's folder for temporary files, which may be in memory.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let port = free_port().to_string();
-        let mut command = Command::new(ANSER);
+        let mut command = Command::new(std::env::var(OTHER_ANSER).as_deref().unwrap_or(ANSER));
         // A node that crashes is to be seen, not replaced.
         command.args(["dev", "--json", "--no-restart", "--port", &port, "--dir"]).arg(dir.path());
         let mut dev = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
@@ -53,11 +65,15 @@ impl Servers {
         let table: serde_json::Value = serde_json::from_str(&table).unwrap();
         let nodes = table["nodes"].as_array().unwrap();
         let pid = |node: &serde_json::Value| u32::try_from(node["pid"].as_u64().unwrap()).unwrap();
+        let addresses = |of: &str| -> Vec<SocketAddr> {
+            nodes.iter().map(|node| node[of].as_str().unwrap().parse().unwrap()).collect()
+        };
         Servers {
             dev,
             _out: out,
             dir,
-            addresses: nodes.iter().map(|node| node["quic"].as_str().unwrap().parse().unwrap()).collect(),
+            addresses: addresses("quic"),
+            pages: addresses("http"),
             pids: nodes.iter().map(pid).collect(),
         }
     }
@@ -77,6 +93,17 @@ impl Servers {
     /// CPU time of all nodes together. One that has ended is an error.
     pub fn cpu(&self) -> Cpu {
         self.pids.iter().map(|pid| Cpu::of(*pid)).fold(Cpu::default(), |sum, one| sum.plus(&one))
+    }
+
+    /// Groups committed since the start, and the records in them.
+    pub fn commits(&self) -> Commits {
+        let pages: Vec<String> = self.pages.iter().map(|node| page(*node, "/metrics")).collect();
+        let sum = |name: &str| {
+            let values =
+                pages.iter().flat_map(|page| page.lines()).filter_map(|line| line.strip_prefix(name));
+            values.map(|value| value.trim().parse::<f64>().unwrap()).sum()
+        };
+        Commits { groups: sum("anser_commit_batch_count "), records: sum("anser_commit_batch_sum ") }
     }
 
     /// Waits until no node has work left. How long that took.
@@ -125,6 +152,16 @@ impl Drop for Servers {
             }
         }
     }
+}
+
+/// A page of a node's HTTP.
+fn page(node: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(node).unwrap();
+    stream.set_read_timeout(Some(PAGE_WITHIN)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// The first of enough free ports in a row.
