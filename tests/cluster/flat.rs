@@ -5,12 +5,15 @@
 use crate::harness::{Setup, TestCluster, block_on, proc_entries, resident_bytes};
 use crate::ledger::{keyspace, name, scatter};
 use anser_client::{Client, GetOptions, PutOptions};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Requests unless told.
 const REQUESTS: u64 = 60_000;
 /// It is looked at what the nodes hold after each of so many parts; the first is the warm-up.
 const PARTS: u64 = 5;
+/// Long: it is not about time, and the machine may be busy.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Outstanding at once.
 const AT_ONCE: u64 = 64;
 /// So many keys are written over and over: they fill the log sooner than a memtable.
@@ -42,16 +45,18 @@ fn holds(cluster: &TestCluster) -> Vec<Holds> {
 /// Puts and gets in turn.
 async fn requests(client: &Client, count: u64) {
     let mut tasks = JoinSet::new();
+    let put = PutOptions { timeout: ANSWERED_WITHIN, ..PutOptions::default() };
+    let get = GetOptions { timeout: ANSWERED_WITHIN, ..GetOptions::default() };
     for worker in 0..AT_ONCE {
-        let client = client.clone();
+        let (client, put, get) = (client.clone(), put.clone(), get.clone());
         tasks.spawn(async move {
             for i in (worker..count).step_by(usize::try_from(AT_ONCE).unwrap()) {
                 let key = name(&format!("key-{}", scatter(i) % KEYS));
                 if i % 2 == 0 {
                     let value = vec![b'v'; VALUE_BYTES];
-                    client.put(&keyspace(), &key, value, PutOptions::default()).await.unwrap();
+                    client.put(&keyspace(), &key, value, put.clone()).await.unwrap();
                 } else {
-                    client.get(&keyspace(), &key, GetOptions::default()).await.unwrap();
+                    client.get(&keyspace(), &key, get.clone()).await.unwrap();
                 }
             }
         });

@@ -14,6 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
+/// How long an operation of a load may take over all attempts, unless said: more than the client's default, since
+/// clusters and compilers may share the machine.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// Reads at once when a ledger is checked.
 const READS_AT_ONCE: usize = 32;
 /// How long one of these may take over all attempts.
@@ -32,7 +35,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { writers: 8, timeout: anser_client::TIMEOUT_DEFAULT }
+        Plan { writers: 8, timeout: ANSWERED_WITHIN }
     }
 }
 
