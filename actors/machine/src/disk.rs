@@ -37,8 +37,42 @@ pub struct Stored {
     pub lsn: Lsn,
 }
 
+/// Words of a key that lie beside it.
+const HEAD_WORDS: usize = 4;
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// A key in a map, ordered as its bytes are. Its first ones lie beside it, so that comparing two keys seldom follows a
+/// pointer: a look-up compares some twenty times, and each pointer's memory is a cache line of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Headed {
+    /// Big endian, the missing bytes zero. Compared first, since it is the first field.
+    head: [u64; HEAD_WORDS],
+    bytes: Bytes,
+}
+
+impl Headed {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl From<Bytes> for Headed {
+    fn from(bytes: Bytes) -> Headed {
+        let mut head = [0; HEAD_WORDS];
+        for (word, part) in head.iter_mut().zip(bytes.chunks(WORD_BYTES)) {
+            let mut padded = [0; WORD_BYTES];
+            for (to, from) in padded.iter_mut().zip(part) {
+                *to = *from;
+            }
+            *word = u64::from_be_bytes(padded);
+        }
+        Headed { head, bytes }
+    }
+}
+
 /// A memtable that takes no more writes: store keys with what they hold, in order.
-pub type Frozen = BTreeMap<Bytes, Stored>;
+pub type Frozen = BTreeMap<Headed, Stored>;
 
 /// One record of a shard's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,4 +177,25 @@ pub enum Feedback {
     },
     /// The disk failed; the store has stopped and nothing more becomes durable.
     DiskFailed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headed_keys_are_ordered_as_their_bytes() {
+        let long = [7; HEAD_WORDS * WORD_BYTES];
+        let longer = |last: &[u8]| [&long[..], last].concat();
+        let keys =
+            [vec![], vec![0], vec![0, 0], vec![0, 1], vec![1], b"ab".to_vec(), b"b".to_vec(), vec![255]];
+        let mut keys = keys.to_vec();
+        keys.extend([long[1..].to_vec(), longer(&[]), longer(&[0]), longer(&[1]), longer(&[1, 0])]);
+        for a in &keys {
+            for b in &keys {
+                let headed = |key: &Vec<u8>| Headed::from(Bytes::from(key.clone()));
+                assert_eq!(headed(a).cmp(&headed(b)), a.cmp(b), "{a:?} {b:?}");
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ mod outbox;
 mod random;
 
 pub use count::{Count, Op, OutcomeKind};
-pub use disk::{DiskRequest, Feedback, Frozen, LogRecord, Lsn, SlotName, Stored, TableId, Ticket};
+pub use disk::{DiskRequest, Feedback, Frozen, Headed, LogRecord, Lsn, SlotName, Stored, TableId, Ticket};
 pub use event::{Event, Fact, PeerView, Peers};
 pub use outbox::{Effect, Outbox};
 pub use random::Random;

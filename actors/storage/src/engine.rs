@@ -219,7 +219,7 @@ impl Engine {
     }
 
     fn in_memory(&self, key: &StoreKey) -> Option<Lookup> {
-        let frozen = || self.waiting.iter().rev().find_map(|waiting| waiting.frozen.get(key.as_bytes()));
+        let frozen = || self.waiting.iter().rev().find_map(|waiting| waiting.frozen.get(key.headed()));
         let stored = self.active.get(key).or_else(frozen)?;
         Some(Lookup::Memory { state: stored.state.clone(), lsn: stored.lsn })
     }

@@ -6,9 +6,9 @@ use alloc::sync::Arc;
 use anser_machine::{Frozen, Lsn, Stored};
 use bytes::Bytes;
 
-/// What an entry is counted beside its key and state: two `Bytes`, a position, its share of the map's nodes, and the
-/// frame of the record that its state lies in.
-pub const ENTRY_OVERHEAD_BYTES: usize = 160;
+/// What an entry is counted beside its key and state: the key's head, two `Bytes`, a position, its share of the map's
+/// nodes, and the frame of the record that its state lies in.
+pub const ENTRY_OVERHEAD_BYTES: usize = 208;
 
 /// An ordered map of whole states, each with the log position that wrote it.
 #[derive(Debug, Default)]
@@ -30,18 +30,18 @@ impl Memtable {
         self.through = self.through.max(lsn);
         let added = state.len();
         self.logged = self.logged.saturating_add(key.as_bytes().len() + added);
-        if let Some(stored) = self.entries.get_mut(key.as_bytes()) {
+        if let Some(stored) = self.entries.get_mut(key.headed()) {
             self.bytes = (self.bytes + added).saturating_sub(stored.state.len());
             *stored = Stored { state, lsn };
         } else {
             self.bytes += key.as_bytes().len() + added + ENTRY_OVERHEAD_BYTES;
-            self.entries.insert(key.as_bytes().clone(), Stored { state, lsn });
+            self.entries.insert(key.headed().clone(), Stored { state, lsn });
         }
     }
 
     /// What it holds for a key.
     pub fn get(&self, key: &StoreKey) -> Option<&Stored> {
-        self.entries.get(key.as_bytes())
+        self.entries.get(key.headed())
     }
 
     /// The last log position that it holds.
@@ -49,7 +49,7 @@ impl Memtable {
         self.through
     }
 
-    /// Keys and states, and 160 bytes for each entry.
+    /// Keys and states, and [`ENTRY_OVERHEAD_BYTES`] for each entry.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,6 +1,7 @@
 //! How keys are ordered on disk: by partition, then keyspace, then key, so that a partition is one range of a table.
 
 use alloc::vec::Vec;
+use anser_machine::Headed;
 use anser_model::{Key, KeyspaceId, PartitionId};
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ const PREFIX_BYTES: usize = 2 + 4;
 
 /// Partition (u16, big endian), keyspace (u32, big endian), key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoreKey(Bytes);
+pub struct StoreKey(Headed);
 
 impl StoreKey {
     /// Joins its parts, in an allocation of its own.
@@ -18,25 +19,30 @@ impl StoreKey {
         bytes.extend_from_slice(&partition.0.to_be_bytes());
         bytes.extend_from_slice(&keyspace.0.to_be_bytes());
         bytes.extend_from_slice(key.as_bytes());
-        StoreKey(bytes.into())
+        StoreKey(Headed::from(Bytes::from(bytes)))
     }
 
     /// Checks that some bytes are a store key.
     pub fn parse(bytes: Bytes) -> Option<StoreKey> {
-        let key = StoreKey(bytes);
+        let key = StoreKey(bytes.into());
         key.parts().is_some().then_some(key)
     }
 
     /// Its parts; never none for a value that was joined or parsed.
     pub fn parts(&self) -> Option<(PartitionId, KeyspaceId, Key)> {
-        let (partition, rest) = self.0.split_first_chunk()?;
+        let (partition, rest) = self.as_bytes().split_first_chunk()?;
         let (keyspace, _) = rest.split_first_chunk()?;
-        let key = Key::new(self.0.slice(PREFIX_BYTES..)).ok()?;
+        let key = Key::new(self.as_bytes().slice(PREFIX_BYTES..)).ok()?;
         Some((PartitionId(u16::from_be_bytes(*partition)), KeyspaceId(u32::from_be_bytes(*keyspace)), key))
     }
 
     /// Its bytes.
     pub fn as_bytes(&self) -> &Bytes {
+        self.0.as_bytes()
+    }
+
+    /// Itself, as maps are ordered by it.
+    pub fn headed(&self) -> &Headed {
         &self.0
     }
 }

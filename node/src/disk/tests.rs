@@ -100,7 +100,7 @@ impl Node {
     fn flush(&self, shard: u32, entries: &[(String, Bytes)], through: u64) -> (TableId, Bytes) {
         let stored = |state: &Bytes| Stored { state: state.clone(), lsn: Lsn(through) };
         let frozen: Frozen =
-            entries.iter().map(|(key, state)| (Bytes::from(key.clone()), stored(state))).collect();
+            entries.iter().map(|(key, state)| (Bytes::from(key.clone()).into(), stored(state))).collect();
         let request = DiskRequest::Flush { frozen: Arc::new(frozen), through: Lsn(through) };
         self.handle.submit(Asker::Shard(shard), 1, vec![request]);
         self.answers.wait(Asker::Shard(shard), |feedback| match feedback {

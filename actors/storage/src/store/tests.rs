@@ -103,7 +103,7 @@ fn the_manifest_has_its_golden_bytes() {
 
 fn frozen(keys: std::ops::Range<u32>, byte: u8) -> Frozen {
     let stored = |key: u32| Stored { state: content(byte, key as usize * 7 % 900).into(), lsn: Lsn(1) };
-    keys.map(|key| (Bytes::from(format!("key{key:06}")), stored(key))).collect()
+    keys.map(|key| (Bytes::from(format!("key{key:06}")).into(), stored(key))).collect()
 }
 
 fn install(trees: &Memory, manifest: &mut Manifest, id: u64, frozen: &Frozen, through: u64) {
@@ -143,7 +143,7 @@ fn a_flip_in_a_table_is_noticed() {
     recovery::create(&trees).unwrap();
     let mut manifest = Manifest::default();
     let mut states = frozen(0..60, 1);
-    states.insert("large".into(), Stored { state: noise(20_000), lsn: Lsn(1) });
+    states.insert(Bytes::from_static(b"large").into(), Stored { state: noise(20_000), lsn: Lsn(1) });
     install(&trees, &mut manifest, 1, &states, 10);
     let entry = manifest.tables[0].clone();
     let tree = TreeName::Table(TableId(1));

@@ -10,7 +10,7 @@ const TABLE: TableId = TableId(5);
 
 fn frozen(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Frozen {
     let stored = |state: &Vec<u8>| Stored { state: state.clone().into(), lsn: Lsn(1) };
-    entries.iter().map(|(key, state)| (Bytes::from(key.clone()), stored(state))).collect()
+    entries.iter().map(|(key, state)| (Bytes::from(key.clone()).into(), stored(state))).collect()
 }
 
 fn read(finished: &Finished, number: u32) -> Result<Bytes, chunk::BadChunk> {

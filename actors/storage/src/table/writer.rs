@@ -54,7 +54,7 @@ pub fn write(table: TableId, frozen: &Frozen) -> Finished {
     let mut writer =
         Writer { table, chunks: Vec::new(), block: BlockWriter::default(), meta: MetaWriter::default() };
     for (key, stored) in frozen {
-        writer.push(key, &stored.state);
+        writer.push(key.as_bytes(), &stored.state);
     }
     if !writer.block.is_empty() {
         writer.end_block();
