@@ -68,7 +68,7 @@ pub(crate) fn bounds(dice: &mut Dice) -> Bounds {
         replica: Limits {
             pending_max: if narrow { 4 } else { 4096 },
             engine: EngineLimits {
-                memtable_bytes: usize::try_from(dice.between(2, 24)).unwrap_or(16) << 10,
+                memtable_bytes: usize::try_from(dice.between(1, 30)).unwrap_or(16) * 700,
                 frozen_max: 2,
                 cache_bytes: 16 << 10,
             },

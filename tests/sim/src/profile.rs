@@ -74,6 +74,14 @@ const FAULTS: Profile = Profile {
     faults: ALL,
 };
 
+impl Profile {
+    /// The same with so many milliseconds of faults.
+    #[must_use]
+    pub fn lasting_ms(self, faults_ms: u64) -> Profile {
+        Profile { faults_ms, ..self }
+    }
+}
+
 /// Every profile.
 pub const PROFILES: [Profile; 7] = [
     Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },

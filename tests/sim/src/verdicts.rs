@@ -28,6 +28,7 @@ invariants! {
     FailedLeavesNothing = "failed_leaves_nothing",
     ReadsSeeAckedWrites = "reads_see_acked_writes",
     StrictReadsNeverGoBack = "strict_reads_never_go_back",
+    ShownIsDurable = "shown_is_durable",
     SiblingsAreConcurrent = "siblings_are_concurrent",
     RetriesMakeNoSibling = "retries_make_no_sibling",
     SettledStaysSettled = "settled_stays_settled",

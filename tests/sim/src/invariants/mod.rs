@@ -15,6 +15,7 @@ pub(crate) mod receipts_tell_the_truth;
 pub(crate) mod replicas_agree;
 pub(crate) mod retries_make_no_sibling;
 pub(crate) mod settled_stays_settled;
+pub(crate) mod shown_is_durable;
 pub(crate) mod siblings_are_concurrent;
 pub(crate) mod steps_grow;
 pub(crate) mod strict_reads_never_go_back;

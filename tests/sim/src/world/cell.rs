@@ -12,6 +12,9 @@ use anser_replica::Replica;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How often requests past their deadlines are looked for, as the host has it.
+const EXPIRE_EVERY_MS: u64 = 1000;
+
 /// A production machine.
 pub(crate) enum Actor {
     Membership(Box<Membership>),
@@ -62,6 +65,7 @@ pub(crate) struct Cell {
     pub panics: bool,
     pub panicked: u32,
     waiting: BTreeMap<(Address, OpId), Waiting>,
+    expire_at: Tick,
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
@@ -116,6 +120,14 @@ impl Cell {
             if waiting.copies == 0 {
                 self.waiting.remove(&asked);
             }
+        }
+    }
+
+    /// Forgets, now and then, the requests that nobody waits for any more.
+    pub fn expire_if_due(&mut self, now: Tick) {
+        if now >= self.expire_at {
+            self.expire_at = now.plus_ms(EXPIRE_EVERY_MS);
+            self.expire(now);
         }
     }
 

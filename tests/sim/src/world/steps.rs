@@ -31,6 +31,7 @@ impl World {
         let event = match mail {
             Mail::Message(envelope) => {
                 if envelope.body.is_request() {
+                    cell.expire_if_due(now.tick);
                     if envelope.deadline < now.tick || cell.requests() >= requests_max {
                         self.coverage.sometimes(Situation::Busy);
                         return self.send(n, refusal(&envelope, Refusal::Busy));

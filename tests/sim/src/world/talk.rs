@@ -8,7 +8,9 @@ use crate::clients::{Answer, Given, Operation, What, Wish, answer};
 use crate::coverage::Situation;
 use crate::invariants::{Read, ReadStart, acks_are_durable, failed_leaves_nothing, nothing_from_nowhere};
 use crate::invariants::{reads_see_acked_writes, receipts_tell_the_truth, retries_make_no_sibling};
-use crate::invariants::{settled_stays_settled, shown, siblings_are_concurrent, strict_reads_never_go_back};
+use crate::invariants::{
+    settled_stays_settled, shown, shown_is_durable, siblings_are_concurrent, strict_reads_never_go_back,
+};
 use crate::schedule::MS;
 use crate::truth::Fate;
 use crate::verdicts::Invariant;
@@ -330,6 +332,11 @@ impl World {
         ];
         for (invariant, result) in results {
             self.judge(invariant, result);
+        }
+        for write in &read.shown {
+            let holders = self.holders(slot, *write).len();
+            let result = shown_is_durable::check(&self.truth, read.start, *write, holders);
+            self.judge(Invariant::ShownIsDurable, result);
         }
         let known = &self.truth.slots[slot];
         let meets_itself = 2 * read.start.needed > known.sites.len();

@@ -1,0 +1,52 @@
+//! Whole clusters in virtual time: some seeds of every profile, each twice with one outcome; and the seeds that found bugs.
+//!
+//! `cargo sim` runs more of them, faster.
+
+use anser_sim::{Options, PROFILES, Profile, Report, profile, run};
+
+/// Seeds of each profile.
+const SEEDS: std::ops::Range<u64> = 1000..1005;
+/// Milliseconds of faults in each: shorter than usual, since these runs are not optimised.
+const FAULTS_MS: u64 = 4_000;
+
+fn passes(report: &Report) {
+    let (seed, name) = (report.seed, report.profile);
+    if let Some(violation) = &report.violation {
+        panic!("seed {seed} of profile {name}: {violation:?}");
+    }
+}
+
+fn twice_each(profile: &Profile) {
+    for seed in SEEDS {
+        let first = run(seed, profile, &Options::default());
+        passes(&first);
+        let again = run(seed, profile, &Options::default());
+        assert_eq!((first.hash, first.events), (again.hash, again.events), "seed {seed} of {}", profile.name);
+    }
+}
+
+#[test]
+fn seeds_of_every_profile_pass_and_each_has_one_outcome() {
+    std::thread::scope(|scope| {
+        for profile in PROFILES {
+            scope.spawn(|| twice_each(&profile.lasting_ms(FAULTS_MS)));
+        }
+    });
+}
+
+#[test]
+fn a_log_changes_nothing() {
+    let profile = profile("faults").expect("it is there").lasting_ms(1_000);
+    let silent = run(7, &profile, &Options::default());
+    let logged = run(7, &profile, &Options { log: true, ..Options::default() });
+    assert_eq!(silent.hash, logged.hash);
+    assert!(silent.lines.is_empty() && logged.lines.len() > 100);
+}
+
+#[test]
+fn disks_that_lie_about_syncing_are_found_out() {
+    let profile = profile("disks").expect("it is there").lasting_ms(FAULTS_MS);
+    let options = Options { lying_disks: true, ..Options::default() };
+    let broken = |seed| run(seed, &profile, &options).violation.is_some();
+    assert!((0..10).any(broken), "no seed noticed");
+}
