@@ -10,7 +10,10 @@ use anser_proto::gossip::PeerState;
 use core::net::SocketAddr;
 
 /// What happens to a machine.
-#[allow(clippy::large_enum_variant, reason = "nearly all are envelopes, and boxing each would cost more than it saves")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are envelopes, and boxing each would cost more than it saves"
+)]
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Another actor, of this node or of another, or a client says something.

@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 use anser_proto::Envelope;
 
 /// One thing to be done.
-#[allow(clippy::large_enum_variant, reason = "nearly all are envelopes, and boxing each would cost more than it saves")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are envelopes, and boxing each would cost more than it saves"
+)]
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send a message. To the own node it goes to a mailbox, to another over QUIC, to a session to the client.

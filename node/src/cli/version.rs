@@ -11,8 +11,7 @@ pub const SHORT: &str = env!("CARGO_PKG_VERSION");
 
 /// The version, the commit, and the versions of protocol and formats.
 pub fn long() -> &'static str {
-    static LONG: LazyLock<String> = LazyLock::new(|| {
-        format!("{SHORT}\ncommit {COMMIT}\nprotocol {FRAME_VERSION}\ndata format {FORMAT}")
-    });
+    static LONG: LazyLock<String> =
+        LazyLock::new(|| format!("{SHORT}\ncommit {COMMIT}\nprotocol {FRAME_VERSION}\ndata format {FORMAT}"));
     LONG.as_str()
 }
