@@ -78,6 +78,8 @@ pub(crate) struct Client {
     pub current: Option<Operation>,
     /// What it is told to do, before anything of its own.
     pub script: VecDeque<Wish>,
+    /// The key that it works on mostly, if there is one.
+    pub hot: Option<usize>,
     /// Whether it begins nothing of its own any more.
     pub stopping: bool,
     /// Counts what it waits for: older timers are void.
@@ -86,7 +88,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// One that has done nothing.
-    pub fn new(dc: usize, mut dice: Dice) -> Client {
+    pub fn new(dc: usize, hot: Option<usize>, mut dice: Dice) -> Client {
         Client {
             dc,
             writer: dice.u128(),
@@ -98,6 +100,7 @@ impl Client {
             tokens: Vec::new(),
             current: None,
             script: VecDeque::new(),
+            hot,
             stopping: false,
             generation: 0,
         }

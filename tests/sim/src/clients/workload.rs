@@ -13,7 +13,8 @@ impl Client {
         if self.stopping {
             return None;
         }
-        let slot = self.dice.index(slots);
+        let hot = self.hot.filter(|_| self.dice.below(10) < 8);
+        let slot = hot.unwrap_or_else(|| self.dice.index(slots));
         let given = match self.dice.below(10) {
             0..5 => Given::Token,
             5..9 => Given::Blind,
@@ -45,7 +46,7 @@ impl Client {
     /// The bytes of a value: the write's number, and something more.
     pub fn value(&mut self, number: usize) -> Vec<u8> {
         let more =
-            if self.dice.below(250) == 0 { self.dice.between(60_000, 150_000) } else { self.dice.below(120) };
+            if self.dice.below(600) == 0 { self.dice.between(60_000, 150_000) } else { self.dice.below(120) };
         let mut value = (number as u64).to_le_bytes().to_vec();
         value.resize(8 + usize::try_from(more).unwrap_or(0), b'.');
         value

@@ -12,7 +12,8 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(),
             known[write] = Some(true);
         }
     }
-    for (number, write) in truth.writes.iter().enumerate().filter(|(_, write)| write.slot == slot) {
+    for number in truth.slots[slot].writes.iter().copied() {
+        let write = &truth.writes[number];
         if let Fate::Acked { at, .. } = write.fate
             && !survives(truth, number, &mut known)
         {

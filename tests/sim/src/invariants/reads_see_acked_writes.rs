@@ -12,8 +12,7 @@ pub(crate) fn check(truth: &Truth, read: &Read<'_>) -> Result<(), String> {
         return Ok(());
     }
     // The long way: a context may lack a dot of a write that was minted twice, or settled where the reader did not look.
-    let of_key = |write: &usize| truth.writes[*write].slot == start.slot;
-    for write in (0..truth.writes.len()).filter(of_key) {
+    for write in slot.writes.iter().copied() {
         let Fate::Acked { needed, at } = truth.writes[write].fate else { continue };
         let before = at <= start.at && needed + start.needed > slot.sites.len();
         if before && !is_known(truth, read, write) {

@@ -8,6 +8,9 @@ use crate::truth::{Fate, Truth};
 pub(crate) fn check(truth: &Truth, read: &Read<'_>) -> Result<(), String> {
     let replicas = truth.slots[read.start.slot].sites.len();
     for old in &read.shown {
+        if truth.may_be_forgotten(*old) {
+            continue;
+        }
         let written = &truth.writes[*old];
         for newer in &written.seen_by {
             let Fate::Acked { needed, at } = truth.writes[*newer].fate else { continue };

@@ -6,7 +6,7 @@ mod copies;
 use anser_machine::Lsn;
 use anser_model::level::Site;
 use anser_model::ring::{QuorumKind, Record};
-use anser_model::state::Seen;
+use anser_model::state::{SETTLED_MAX, Seen};
 use anser_model::{Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, Rid, Token};
 use anser_storage::StoreKey;
 use bytes::Bytes;
@@ -58,6 +58,8 @@ pub(crate) struct Slot {
     pub write: Level,
     /// For each number of replicas: the dots of all writes acknowledged by at least so many.
     pub acked: Vec<Context>,
+    /// The writes of this key, in their order.
+    pub writes: Vec<usize>,
     /// Writes acknowledged that were minted more than once by then.
     pub acked_twice: Vec<usize>,
     /// The dots that strict reads have shown.
@@ -116,6 +118,7 @@ impl Truth {
                     strict: keyspace.quorum == QuorumKind::Strict,
                     read: keyspace.read,
                     write: keyspace.write,
+                    writes: Vec::new(),
                     acked_twice: Vec::new(),
                     shown: Context::default(),
                     shown_writes: BTreeMap::new(),
@@ -183,6 +186,7 @@ impl Truth {
         }
         self.by_rid.insert(rid, number);
         self.by_hash.insert(rid.hash64(), number);
+        self.slots[slot].writes.push(number);
         let (dots, seen_by, settled_by) = (Vec::new(), Vec::new(), Vec::new());
         let fate = Fate::Open;
         self.writes.push(Written {
@@ -239,6 +243,15 @@ impl Truth {
             }
         }
         mints
+    }
+
+    /// Whether a retry of a write may have come when a copy no longer knew its request: then it may show again as a sibling
+    /// (it never supersedes anything), which is the price of a bounded memory. Not only the oldest go: ids that a token
+    /// brings back count as new, and push out others.
+    pub fn may_be_forgotten(&self, write: usize) -> bool {
+        let written = &self.writes[write];
+        let retried = written.attempts > 1 || written.dots.len() > 1;
+        retried && self.slots[written.slot].writes.len() >= SETTLED_MAX
     }
 
     /// All that the replicas of a key hold durably, merged.
