@@ -49,7 +49,7 @@ impl Memtable {
         self.through
     }
 
-    /// Keys and states, and [`ENTRY_OVERHEAD_BYTES`] for each entry.
+    /// Keys and states, and `ENTRY_OVERHEAD_BYTES` for each entry.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
