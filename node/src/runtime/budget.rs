@@ -10,6 +10,9 @@ const MEMTABLES: u64 = 3;
 /// The commit log is not kept shorter than this, in bytes.
 const LOG_BYTES_MIN: u64 = 512 << 20;
 
+/// More would only keep the log in memory, which nobody reads: hot blocks have a cache of their own.
+const SLED_BYTES_MAX: u64 = 64 << 20;
+
 /// What each part of a node may hold, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
@@ -37,7 +40,7 @@ impl Budget {
             memtable: part(memtable),
             cache: part(memory / 8 / shards),
             requests: part((memory / 16).clamp(32 << 20, 1 << 30)),
-            sled: (memory / 16).clamp(8 << 20, 256 << 20),
+            sled: (memory / 16).clamp(8 << 20, SLED_BYTES_MAX),
             log: kept.saturating_mul(2).max(LOG_BYTES_MIN),
         }
     }
