@@ -9,10 +9,11 @@
 //! ```
 
 use crate::context::Context;
+use crate::hlc::Hlc;
 use crate::id::{KeyspaceId, Rid};
 use crate::key::Key;
 use crate::layout::{Reader, put_context, put_count};
-use crate::state::{KeyState, Seen};
+use crate::state::{KeyState, SETTLED_MAX, Seen};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base64::Engine;
@@ -67,7 +68,23 @@ impl Token {
             // The own dot may go with it, if both are of one actor: then the request id stands for it.
             version.dots.iter().for_each(|dot| token.context.forget_from(dot));
         }
+        token.fit(state, rid);
         token
+    }
+
+    /// Keeps no more request ids than a copy remembers, the writer's own among them: one that stands for a dot must not be
+    /// lost where they are taken in.
+    fn fit(&mut self, state: &KeyState, own: &Rid) {
+        if self.rids.len() <= SETTLED_MAX {
+            return;
+        }
+        let mut latest: Vec<(Hlc, u64)> =
+            state.settled().iter().map(|(hash, issued)| (*issued, *hash)).collect();
+        latest.sort_unstable_by(|a, b| b.cmp(a));
+        let own = own.hash64();
+        let settled = latest.into_iter().map(|(_, hash)| hash).filter(|hash| *hash != own);
+        self.rids = core::iter::once(own).chain(settled.take(SETTLED_MAX - 1)).collect();
+        self.rids.sort_unstable();
     }
 
     /// The token's text (base64url without padding), sealed with the newest MAC key.
@@ -151,7 +168,6 @@ fn same_mac(a: &[u8; MAC_BYTES], b: &[u8; MAC_BYTES]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hlc::Hlc;
     use crate::id::{Actor, Life, NodeId};
     use crate::state::{Body, Write};
     use bytes::Bytes;

@@ -75,7 +75,9 @@ impl KeyState {
                     stays
                 });
                 // A request that this copy never met was first tried before it was shown: the writer's clock, which
-                // follows every reply, is no earlier.
+                // follows every reply, is no earlier. Counted among the newest, even if the writer's clock went back: a
+                // full memory would forget it at once, and a token may have nothing but the id of what it settles.
+                let issued = settled.next().max(issued);
                 let unmet: Vec<u64> =
                     rids.iter().copied().filter(|hash| *hash != own && !settled.contains(*hash)).collect();
                 for hash in unmet {

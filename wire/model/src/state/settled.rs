@@ -36,6 +36,12 @@ impl Settled {
         self.find(hash).is_ok()
     }
 
+    /// A clock later than all.
+    pub fn next(&self) -> Hlc {
+        let newest = self.0.iter().map(|(_, issued)| issued.0).max();
+        Hlc(newest.map_or(0, |newest| newest.saturating_add(1)))
+    }
+
     /// Adds one, the greater clock winning. Uncut: [`Settled::cut`] ends each change.
     pub fn insert(&mut self, hash: u64, issued: Hlc) {
         match self.find(hash) {

@@ -256,3 +256,24 @@ fn a_dot_on_two_requests_is_refused() {
     state.live[1].1.dots = state.live[0].1.dots.clone();
     assert_eq!(KeyState::decode(&state.encode()), Err(BadState::Malformed));
 }
+
+#[test]
+fn what_a_receipt_settles_is_remembered_by_a_copy_that_never_met_it() {
+    // Two versions side by side, minted by one copy with a full memory: the receipt's context can't have the write's dot.
+    let mut state = KeyState::default();
+    for seq in 1..=200 {
+        state.mint(actor(1), seq, &write(seq, "old", Seen::Present)).unwrap();
+    }
+    state.mint(actor(1), 201, &write(201, "mine", Seen::Nothing)).unwrap();
+    let seen = crate::Token::of_write(&state, &rid(201)).into_seen();
+    // Another copy, with a full memory of its own; the writer's clock went back.
+    let mut other = KeyState::default();
+    for seq in 1001..=1100 {
+        other.mint(actor(2), seq - 1000, &write(seq, "other", Seen::Present)).unwrap();
+    }
+    let late = Write { issued: Hlc::from_ms(1), ..write(2000, "newer", seen) };
+    other.mint(actor(2), 101, &late).unwrap();
+    assert!(other.knows(&rid(201)));
+    state.merge(&other);
+    assert!(state.live().iter().all(|(live, _)| *live != rid(201)), "settled, and live again");
+}
