@@ -148,7 +148,7 @@ impl Group {
             }
             DiskRequest::Recover => self.recovers.push(origin),
             // Routed elsewhere by `submit`.
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } => {}
+            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {}
         }
         Ok(())
     }

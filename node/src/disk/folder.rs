@@ -20,7 +20,7 @@ const STORE: &str = "store";
 /// First line of the identity.
 const TITLE: &str = "anser data folder";
 /// The format of all that is in a folder.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Why a data folder can't be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,6 @@
 //! `fdatasync`ed after it. A log message over a quarter of `segment_size` would go to `blobs/`, which is never synced:
 //! segments are large, values small, and that folder is checked to be empty.
 
-use anser_machine::TableId;
 use anser_storage::store::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -158,14 +157,5 @@ impl Trees for SledTrees {
             self.broken.store(true, Ordering::Release);
         }
         synced
-    }
-}
-
-impl SledTrees {
-    /// Whether there is such a table. (To read of one that is not there would make it.)
-    pub fn has_table(&self, table: TableId) -> bool {
-        let name = TreeName::Table(table);
-        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name);
-        known || self.names().is_ok_and(|names| names.contains(&name))
     }
 }

@@ -100,6 +100,8 @@ pub(crate) struct Disk {
     group: Option<Group>,
     table_jobs: VecDeque<TableJob>,
     at_tables: Option<tables::Stage>,
+    merging: Option<tables::Merging>,
+    next_table: u64,
     fetches: VecDeque<(Origin, DiskRequest)>,
     askers: BTreeMap<usize, u32>,
     failed: bool,
@@ -119,6 +121,8 @@ impl Disk {
             group: None,
             table_jobs: VecDeque::new(),
             at_tables: None,
+            merging: None,
+            next_table: 0,
             fetches: VecDeque::new(),
             askers: BTreeMap::new(),
             failed: false,
@@ -132,6 +136,8 @@ impl Disk {
     pub fn open(&mut self) -> Result<(), StoreError> {
         let opened = recovery::open(&self.trees)?;
         (self.manifest, self.segments, self.open) = (opened.manifest, opened.segments, Open::default());
+        self.next_table = self.manifest.next_table;
+        self.merging = None;
         self.waiting.clear();
         self.group = None;
         self.table_jobs.clear();
@@ -162,6 +168,11 @@ impl Disk {
         matches!(self.at_tables, Some(tables::Stage::Written { .. } | tables::Stage::Synced { .. }))
     }
 
+    /// Whether tables are being merged.
+    pub fn is_merging(&self) -> bool {
+        self.merging.is_some()
+    }
+
     /// Lets syncs lie from now on.
     pub fn lie(&self) {
         self.trees.lie();
@@ -185,6 +196,10 @@ impl Disk {
             }
             DiskRequest::Flush { frozen, through } => {
                 self.table_jobs.push_back(TableJob::Flush { origin, frozen, through });
+                self.begin_tables(&mut outcome);
+            }
+            DiskRequest::Merge { shard, inputs, .. } => {
+                self.begin_merge(origin, shard, &inputs, &mut outcome);
                 self.begin_tables(&mut outcome);
             }
             DiskRequest::Fetch { .. } => {
@@ -326,8 +341,10 @@ impl Disk {
     fn end_fetch(&mut self, outcome: &mut Outcome) {
         if let Some((origin, DiskRequest::Fetch { ticket, table, block })) = self.fetches.pop_front() {
             let bad = self.dice.chance(self.health.bad_blocks);
+            let gone = !self.manifest.lists(TreeName::Table(table));
             let feedback = match recovery::read_block(&self.trees, table, block) {
-                Ok(block) if !bad => Feedback::Fetched { ticket, block },
+                Ok(block) if !bad && !gone => Feedback::Fetched { ticket, block },
+                _ if gone => Feedback::TableGone { ticket },
                 Ok(_) => Feedback::FetchFailed { ticket },
                 Err(error) => panic!("a stored block can't be read back: {error}"),
             };
@@ -359,7 +376,9 @@ impl Group {
                 self.answers.push((origin, Feedback::Loaded { slot, bytes }));
             }
             DiskRequest::Recover => self.recovers.push(origin),
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } => unreachable!("not of the commit queue"),
+            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {
+                unreachable!("not of the commit queue")
+            }
         }
     }
 }

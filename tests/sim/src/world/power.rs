@@ -58,7 +58,7 @@ impl World {
             _ => unsynced,
         };
         node.disk.crash(kept);
-        let writing = node.disk.is_writing_table();
+        let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
         self.truth.copies[n].crash();
         if unsynced > 0 {
@@ -66,6 +66,9 @@ impl World {
         }
         if kept > 0 && kept < unsynced {
             self.coverage.sometimes(Situation::TornWrite);
+        }
+        if merging {
+            self.coverage.sometimes(Situation::CrashAtMerge);
         }
         if writing {
             self.coverage.sometimes(Situation::CrashAtTable);
