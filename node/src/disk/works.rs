@@ -146,7 +146,7 @@ impl Works {
             return Ok(());
         }
         let segment = self.manifest().next_segment;
-        log::lay_out(&self.trees, segment)?;
+        log::begin(&self.trees, segment)?;
         // Listed before it holds anything, since what is not listed is void.
         self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;

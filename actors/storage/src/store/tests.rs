@@ -240,7 +240,7 @@ fn a_shard_is_read_back_while_others_write() {
         log::put_entry(&mut group, 0, Lsn(lsn), b"record");
         trees.put(TreeName::Log(segment), &at.to_be_bytes(), &log::pieces(segment, at, &group)[0]).unwrap();
     };
-    (1..=3).for_each(|segment| log::lay_out(&trees, segment).unwrap());
+    (1..=3).for_each(|segment| log::begin(&trees, segment).unwrap());
     put(1, 0, 1);
     put(2, 0, 2);
     // What a reader sees that was between two keys when both were written: the later one only.

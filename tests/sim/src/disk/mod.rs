@@ -51,14 +51,6 @@ pub(crate) struct Health {
     pub fails: bool,
 }
 
-/// The open segment of the log.
-#[derive(Debug, Default)]
-struct Open {
-    segment: Option<u64>,
-    next: u64,
-    bytes: u64,
-}
-
 /// What becomes durable together.
 #[derive(Debug, Default)]
 struct Group {
@@ -95,7 +87,8 @@ pub(crate) struct Disk {
     trees: SimTrees,
     manifest: Manifest,
     segments: Segments,
-    open: Open,
+    /// The segment that the log goes on in.
+    tail: Option<log::Tail>,
     waiting: VecDeque<(Origin, DiskRequest)>,
     group: Option<Group>,
     table_jobs: VecDeque<TableJob>,
@@ -116,7 +109,7 @@ impl Disk {
             trees: SimTrees::default(),
             manifest: Manifest::default(),
             segments: Segments::default(),
-            open: Open::default(),
+            tail: None,
             waiting: VecDeque::new(),
             group: None,
             table_jobs: VecDeque::new(),
@@ -135,7 +128,7 @@ impl Disk {
     /// Opens the store at a process's start.
     pub fn open(&mut self) -> Result<(), StoreError> {
         let opened = recovery::open(&self.trees)?;
-        (self.manifest, self.segments, self.open) = (opened.manifest, opened.segments, Open::default());
+        (self.manifest, self.segments, self.tail) = (opened.manifest, opened.segments, None);
         self.next_table = self.manifest.next_table;
         self.merging = None;
         self.waiting.clear();
@@ -262,21 +255,13 @@ impl Disk {
     }
 
     fn write(&mut self, group: &Group) {
-        let full = self.open.next >= log::SEGMENT_KEYS || self.open.bytes >= log::SEGMENT_BYTES;
-        let segment = match self.open.segment {
-            Some(segment) if !full => segment,
-            before => self.next_segment(before),
+        let mut tail = match self.tail.take() {
+            Some(tail) if !tail.is_full() => tail,
+            before => log::Tail::new(self.next_segment(before)),
         };
-        let mut bytes = 0;
-        for (piece, sequence) in
-            log::pieces(segment, self.open.next, &group.content).iter().zip(self.open.next..)
-        {
-            self.trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), piece).expect("memory takes all");
-            bytes += piece.len() as u64;
-            self.open.next = sequence + 1;
-        }
-        self.open.bytes += bytes;
-        let known = self.segments.entry(segment);
+        let bytes = tail.append(&self.trees, &group.content).expect("memory takes all");
+        let known = self.segments.entry(tail.segment());
+        self.tail = Some(tail);
         known.bytes += bytes;
         for (shard, lsn) in &group.last {
             let last = known.last.entry(*shard).or_default();
@@ -284,9 +269,9 @@ impl Disk {
         }
     }
 
-    fn next_segment(&mut self, before: Option<u64>) -> u64 {
+    fn next_segment(&mut self, before: Option<log::Tail>) -> u64 {
         let segment = self.manifest.next_segment;
-        log::lay_out(&self.trees, segment).expect("memory takes all");
+        log::begin(&self.trees, segment).expect("memory takes all");
         let listed = self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;
             manifest.segments.push(segment);
@@ -294,9 +279,8 @@ impl Disk {
         listed.expect("memory takes all");
         self.segments.entry(segment);
         if let Some(before) = before {
-            self.segments.entry(before).sealed = true;
+            self.segments.entry(before.segment()).sealed = true;
         }
-        self.open = Open { segment: Some(segment), ..Open::default() };
         segment
     }
 
