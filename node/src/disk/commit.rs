@@ -7,7 +7,7 @@ use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
 use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::{Cell, Stale};
-use anser_storage::store::{StoreError, TreeName, Trees as _, log};
+use anser_storage::store::{Part, StoreError, TreeName, Trees as _, log};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ fn commit(
     }
     if !group.content.is_empty() {
         let written = write(works, open, &group)?;
-        works.trees.sync()?;
+        works.trees.sync_part(Part::Log)?;
         works.note(|reached| (reached.segment, reached.pieces) = written)?;
         metrics::histogram!("anser_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("anser_commit_batch").record(f64::from(group.records));

@@ -6,12 +6,12 @@ use super::tables::listed;
 use super::works::Works;
 use anser_machine::{Feedback, TableId};
 use anser_storage::compaction::Merge;
-use anser_storage::store::{StoreError, Trees};
+use anser_storage::store::{Part, StoreError, Trees as _};
 use std::time::{Duration, Instant};
 
 /// Bytes of entries that are merged in one part.
 const PART_BYTES: usize = 256 << 10;
-/// Bytes that are written between two syncs: what a merge leaves to one sync delays the commits that share it.
+/// Bytes that are written between two syncs: what a merge leaves to one sync delays the commits on the same disk.
 const SYNC_BYTES: usize = 4 << 20;
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_millis(200);
@@ -68,7 +68,7 @@ impl Merging {
         merging.unsynced += PART_BYTES;
         if merging.unsynced >= SYNC_BYTES {
             merging.unsynced = 0;
-            works.trees.sync()?;
+            works.trees.sync_part(Part::Tables)?;
         }
         let took = began.elapsed();
         let duty = u32::from(merging.duty.clamp(1, 100));
@@ -78,7 +78,7 @@ impl Merging {
     }
 
     fn install(self, works: &Works) -> Result<(), StoreError> {
-        works.trees.sync()?;
+        works.trees.sync_part(Part::Tables)?;
         let merged = self.merge.finish();
         let (bytes, removed) = (merged.bytes(), merged.removed);
         let (entries, added) = listed(merged.added);

@@ -5,7 +5,7 @@ use super::merging::Merging;
 use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
 use anser_machine::{Feedback, Frozen, LogRecord, Lsn, StoredTable};
-use anser_storage::store::{StoreError, TableEntry, Trees, install, recovery};
+use anser_storage::store::{Part, StoreError, TableEntry, Trees as _, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ fn flush(works: &Works, origin: Origin, frozen: &Arc<Frozen>, through: Lsn) -> R
         return Err(StoreError::Failed("only shards have tables".into()));
     };
     let written = install::write_frozen(&works.trees, &mut || works.next_table(), shard, frozen)?;
-    works.trees.sync()?;
+    works.trees.sync_part(Part::Tables)?;
     let (entries, tables) = listed(written);
     works.drop_needless(|manifest| manifest.install(shard, entries, through))?;
     works.tables_added(&tables);

@@ -6,7 +6,7 @@ use super::port::Port;
 use super::sled_trees::SledTrees;
 use super::witness::{Reached, Witness};
 use anser_machine::{StoredTable, TableId};
-use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use anser_storage::store::{Manifest, Part, Segments, StoreError, TreeName, Trees, log, recovery};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,7 +113,7 @@ impl Works {
         change(&mut changed);
         changed.changes += 1;
         let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
-        self.trees.sync()?;
+        self.trees.sync_part(Part::Tables)?;
         self.note(|reached| reached.changes = changed.changes)?;
         *manifest = changed;
         stale.sweep(&self.trees)
@@ -147,7 +147,8 @@ impl Works {
         }
         let segment = self.manifest().next_segment;
         log::begin(&self.trees, segment)?;
-        // Listed before it holds anything, since what is not listed is void.
+        // It must be there once it is listed; and be listed before it holds anything, since what is not listed is void.
+        self.trees.sync_part(Part::Log)?;
         self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;
             manifest.segments.push(segment);

@@ -19,4 +19,4 @@ mod tests;
 
 pub use manifest::{BadManifest, Manifest, TableEntry};
 pub use segments::{Segment, Segments};
-pub use trees::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+pub use trees::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};

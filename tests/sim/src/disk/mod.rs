@@ -9,7 +9,7 @@ mod trees;
 use crate::dice::Dice;
 use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::{Cell, Stale};
-use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use anser_storage::store::{Manifest, Part, Segments, StoreError, TreeName, Trees, log, recovery};
 use std::collections::{BTreeMap, VecDeque};
 use tables::TableJob;
 pub(crate) use trees::SimTrees;
@@ -141,9 +141,21 @@ impl Disk {
         self.drop_needless(|_| ())
     }
 
-    /// The process ends at once; of the unsynced changes the first `kept` stay.
-    pub fn crash(&mut self, kept: usize) {
-        self.trees.crash(kept);
+    /// The process ends at once; of the unsynced changes of each part none stay, all, or the first ones.
+    pub fn crash(&mut self, all_stay: bool) -> usize {
+        let mut sum = 0;
+        let dice = &mut self.dice;
+        self.trees.crash(|_, unsynced| {
+            let kept = match dice.below(4) {
+                _ if all_stay => unsynced,
+                0 => 0,
+                1 => unsynced,
+                _ => dice.index(unsynced + 1),
+            };
+            sum += kept;
+            kept
+        });
+        sum
     }
 
     /// How many changes are not synced.
@@ -272,6 +284,7 @@ impl Disk {
     fn next_segment(&mut self, before: Option<log::Tail>) -> u64 {
         let segment = self.manifest.next_segment;
         log::begin(&self.trees, segment).expect("memory takes all");
+        self.trees.sync_part(Part::Log).expect("memory syncs");
         let listed = self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;
             manifest.segments.push(segment);
@@ -289,7 +302,7 @@ impl Disk {
         change(&mut changed);
         changed.changes += 1;
         let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
-        self.trees.sync()?;
+        self.trees.sync_part(Part::Tables)?;
         self.manifest = changed;
         stale.sweep(&self.trees)
     }
@@ -310,7 +323,7 @@ impl Disk {
 
     fn end_group(&mut self, outcome: &mut Outcome) {
         let Some(group) = self.group.take() else { return };
-        self.trees.sync().expect("memory syncs");
+        self.trees.sync_part(Part::Log).expect("memory syncs");
         outcome.answers.extend(group.answers);
         let durable = group.durable.into_iter();
         outcome.answers.extend(durable.map(|(origin, through)| (origin, Feedback::Durable { through })));

@@ -4,7 +4,7 @@
 use super::{Disk, FIRST_SHARD, Origin, Outcome, Turn, shard_of};
 use anser_machine::{Feedback, Frozen, Lsn, StoredTable, TableId};
 use anser_storage::compaction::Merge;
-use anser_storage::store::{TableEntry, TreeName, Trees, install, recovery};
+use anser_storage::store::{Part, TableEntry, TreeName, Trees, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ impl Disk {
     pub(super) fn next_stage(&mut self, outcome: &mut Outcome) {
         match self.at_tables.take() {
             Some(Stage::Written { origin, through, tables }) => {
-                self.trees.sync().expect("memory syncs");
+                self.trees.sync_part(Part::Tables).expect("memory syncs");
                 self.at_tables = Some(Stage::Synced { origin, through, tables });
                 outcome.turns.push((self.sync_us(), Turn::Tables));
                 return;
@@ -124,7 +124,7 @@ impl Disk {
             self.merging = Some(merging);
             return;
         }
-        self.trees.sync().expect("memory syncs");
+        self.trees.sync_part(Part::Tables).expect("memory syncs");
         let Merging { origin, shard, merge, .. } = merging;
         let merged = merge.finish();
         let (bytes, removed) = (merged.bytes(), merged.removed);

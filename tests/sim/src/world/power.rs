@@ -52,12 +52,8 @@ impl World {
         node.held.clear();
         node.boot += 1;
         let unsynced = node.disk.unsynced();
-        let kept = match node.dice.below(if power_loss { 3 } else { 4 }) {
-            0 => 0,
-            1 | 2 => node.dice.index(unsynced + 1),
-            _ => unsynced,
-        };
-        node.disk.crash(kept);
+        // A process that is killed alone leaves to the system what it has written.
+        let kept = node.disk.crash(!power_loss && node.dice.chance(250_000));
         let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
         self.truth.copies[n].crash();
