@@ -87,7 +87,7 @@ impl Cell {
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(*shard, tables.clone());
             }
-            Fact::PeerSeen { .. } => {}
+            Fact::RoomChanged(_) | Fact::PeerSeen { .. } => {}
         }
     }
 

@@ -116,7 +116,10 @@ impl World {
                 self.journal.line(at, || format!("node {n} shard {shard} serves: {serving}"));
                 self.nodes[n].serving.insert(*shard, *serving);
             }
-            Fact::RingAdopted(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => {}
+            Fact::RingAdopted(_)
+            | Fact::TablesChanged { .. }
+            | Fact::RoomChanged(_)
+            | Fact::PeerSeen { .. } => {}
         }
     }
 
