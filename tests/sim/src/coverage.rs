@@ -36,6 +36,12 @@ names! {
         BadBlocks = "bad_blocks",
         ClockJump = "clock_jump",
         Storm = "storm",
+        LostFolder = "lost_folder",
+        OldCopy = "old_copy",
+        FlippedBits = "flipped_bits",
+        FullDisk = "full_disk",
+        Swizzle = "swizzle",
+        LongPartition = "long_partition",
         Lost = "message_lost",
         Doubled = "message_doubled",
         Late = "message_late",
@@ -72,6 +78,12 @@ names! {
         Forwarded = "a put was forwarded to its minter",
         StrictRepair = "a strict read made what it shows durable",
         LargeValue = "a value took several pieces of the log",
+        Outside = "a node without its folder spoke, from outside",
+        LostWithFolders = "an acknowledged write was lost with all folders that held it",
+        DamageRefused = "a damaged store was not opened",
+        DamageMet = "a process read what was damaged, and stopped",
+        StartedFull = "a process could not start on a full disk",
+        StoppedFull = "a store stopped for want of room",
     }
 }
 

@@ -2,8 +2,8 @@
 //! shards are read back.
 
 use super::{Disk, Origin, Outcome, Turn, shard_of};
-use anser_machine::{Feedback, Frozen, Lsn, TableId};
-use anser_storage::store::{TableEntry, Trees, recovery};
+use anser_machine::{Feedback, Frozen, LogRecord, Lsn, TableId};
+use anser_storage::store::{Manifest, StoreError, TableEntry, Trees, recovery};
 use anser_storage::table;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -31,56 +31,63 @@ pub(super) enum Stage {
 
 impl Disk {
     /// Begins the next job, if there is one and none is under way.
-    pub(super) fn begin_tables(&mut self, outcome: &mut Outcome) {
+    pub(super) fn begin_tables(&mut self, outcome: &mut Outcome) -> Result<(), StoreError> {
         if self.at_tables.is_some() {
-            return;
+            return Ok(());
         }
-        let Some(job) = self.table_jobs.pop_front() else { return };
+        let Some(job) = self.table_jobs.pop_front() else { return Ok(()) };
         self.at_tables = Some(match job {
             TableJob::Flush { origin, frozen, through } => {
                 let id = TableId(self.manifest.next_table);
                 let finished = table::write(id, &frozen);
-                let stored = recovery::store_table(&self.trees, id, shard_of(origin), &finished);
-                let entry = stored.expect("memory takes all");
+                let entry = recovery::store_table(&self.trees, id, shard_of(origin), &finished)?;
                 Stage::Written { origin, through, entry, meta: finished.meta }
             }
             TableJob::Recover { origin } => Stage::Reading { origin },
         });
         outcome.turns.push((self.sync_us(), Turn::Tables));
+        Ok(())
     }
 
     /// A step of the present job has ended.
-    pub(super) fn next_stage(&mut self, outcome: &mut Outcome) {
+    pub(super) fn next_stage(&mut self, outcome: &mut Outcome) -> Result<(), StoreError> {
         match self.at_tables.take() {
             Some(Stage::Written { origin, through, entry, meta }) => {
-                self.trees.sync().expect("memory syncs");
+                self.trees.sync()?;
                 self.at_tables = Some(Stage::Synced { origin, through, entry, meta });
                 outcome.turns.push((self.sync_us(), Turn::Tables));
-                return;
+                return Ok(());
             }
             Some(Stage::Synced { origin, through, entry, meta }) => {
                 let table = TableId(entry.id);
-                let listed = self.drop_needless(|manifest| {
+                self.drop_needless(|manifest| {
                     manifest.next_table = entry.id + 1;
                     let flushed = manifest.flushed.entry(entry.shard).or_default();
                     *flushed = through.0.max(*flushed);
                     manifest.tables.push(entry);
-                });
-                listed.expect("memory takes all");
+                })?;
                 outcome.answers.push((origin, Feedback::Flushed { table, meta, through }));
             }
-            Some(Stage::Reading { origin }) => self.read_back(origin, outcome),
+            Some(Stage::Reading { origin }) => self.read_back(origin, outcome)?,
             None => {}
         }
-        self.begin_tables(outcome);
+        self.begin_tables(outcome)
     }
 
-    fn read_back(&self, origin: Origin, outcome: &mut Outcome) {
+    fn read_back(&mut self, origin: Origin, outcome: &mut Outcome) -> Result<(), StoreError> {
         let shard = shard_of(origin);
-        let tables = recovery::tables_of(&self.trees, &self.manifest, shard);
-        let tables = tables.expect("what was synced can be read back");
-        let read = recovery::log_of(&self.trees, &self.manifest, shard);
-        let (records, next) = read.expect("what was synced can be read back");
+        let read = read_shard(&self.trees, &self.manifest, shard);
+        if let Some(written) = self.trees.as_written()
+            && let Ok(content) = &read
+        {
+            let fine = read_shard(&written, &self.manifest, shard).as_ref() == Ok(content);
+            self.took(fine, || format!("shard {shard}"));
+        }
+        let (tables, records, next) = match read {
+            Ok(read) => read,
+            Err(error) if self.damaged => return Err(error),
+            Err(error) => panic!("what was synced can't be read back: {error}"),
+        };
         outcome.answers.push((origin, Feedback::RecoveredTables { tables }));
         let mut records = records.as_slice();
         while records.len() > RECORDS_MAX {
@@ -90,5 +97,15 @@ impl Disk {
         }
         let last = Feedback::RecoveredLog { records: records.to_vec(), next: Some(next) };
         outcome.answers.push((origin, last));
+        Ok(())
     }
+}
+
+/// A shard's tables with their metadata, its log, and the position of the next record.
+type Shard = (Vec<(TableId, Bytes)>, Vec<LogRecord>, Lsn);
+
+fn read_shard(trees: &impl Trees, manifest: &Manifest, shard: u32) -> Result<Shard, StoreError> {
+    let tables = recovery::tables_of(trees, manifest, shard)?;
+    let (records, next) = recovery::log_of(trees, manifest, shard)?;
+    Ok((tables, records, next))
 }

@@ -1,11 +1,13 @@
-//! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it.
+//! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it, or every folder that
+//! held it durably when it was acknowledged was lost since.
 
 use super::shown;
-use crate::truth::{Fate, Truth};
+use crate::truth::{Fate, Folder, Truth};
 use anser_model::KeyState;
 
-/// Judges one key, from all that its replicas hold durably.
-pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(), String> {
+/// Judges one key, from all that its replicas hold durably. Whether a write was lost with its folders.
+pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<bool, String> {
+    let mut lost = false;
     let mut known: Vec<Option<bool>> = vec![None; truth.writes.len()];
     for (rid, _) in merged.live() {
         if let Some(write) = truth.write_of(rid) {
@@ -17,6 +19,10 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(),
         if let Fate::Acked { at, .. } = write.fate
             && !survives(truth, number, &mut known)
         {
+            if write.held_by.iter().all(|node| truth.folders[*node] != Folder::Whole) {
+                lost = true;
+                continue;
+            }
             let rid = shown(&write.rid);
             return Err(format!(
                 "write {rid} (number {number}), acknowledged at {at} us, is lost; it was settled by {:?} and seen by {:?}",
@@ -24,7 +30,7 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(),
             ));
         }
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// Whether a write is live, or settled by one that survives.
