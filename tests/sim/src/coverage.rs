@@ -60,6 +60,7 @@ names! {
         LostAnswer = "a write's answer was lost, and the write retried",
         RetryKnown = "a retry was found minted already",
         MintedTwice = "a write was minted twice",
+        ForgottenRetry = "a retry met what had settled it, at a copy that had forgotten it",
         ReadRepair = "a read repaired a replica",
         RepairRacesWrite = "a read repair met a write of the same key under way",
         Siblings = "a read showed siblings",

@@ -5,6 +5,7 @@
 use crate::coverage::{Injected, Situation};
 use crate::dice::Dice;
 use crate::disk::{Image, Room};
+use crate::invariants::incarnations_grow::Said;
 use crate::schedule::{MS, SECOND};
 use crate::truth::{Backup, Folder};
 use crate::world::{Job, SYNC_US, World};
@@ -236,6 +237,8 @@ impl World {
         self.kill(n, true);
         self.nodes[n].disk.put_back(image);
         self.truth.copies[n].restore(&backup);
+        // That it says an incarnation again is refuted by those who know a higher one; what it forgot is the matter here.
+        self.nodes[n].said = Said::default();
         self.start_after(n, 50 * MS);
     }
 

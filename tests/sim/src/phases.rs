@@ -23,7 +23,7 @@ const HEALED_TIMEOUT_US: u64 = 4 * SECOND;
 
 /// Runs one seed.
 pub fn run(seed: u64, profile: &Profile, options: &Options) -> Report {
-    let mut world = World::new(seed, profile.clone(), options.clone());
+    let mut world = World::new(seed, profile.with(options), options.clone());
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = ran {
         let said = panic.downcast_ref::<String>().cloned();

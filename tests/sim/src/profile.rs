@@ -1,5 +1,6 @@
 //! Profiles: what kind of world a seed is run in.
 
+use crate::Options;
 use crate::faults::Kind;
 
 /// A world's size, load and weather.
@@ -14,6 +15,8 @@ pub struct Profile {
     pub(crate) clients: usize,
     /// Keys in each keyspace.
     pub(crate) keys: usize,
+    /// Milliseconds that a client waits between two operations, on average.
+    pub(crate) think_ms: u64,
     /// Milliseconds of faults.
     pub(crate) faults_ms: u64,
     /// In a million: datagrams lost, messages late.
@@ -90,6 +93,14 @@ const LONG: &[(Kind, u64)] = &[
     (Kind::FullDisk, 30_000),
     (Kind::Swizzle, 20_000),
 ];
+/// One key of each keyspace, written faster than settled request ids are remembered, with answers that get lost.
+const HOT: &[(Kind, u64)] = &[
+    (Kind::ClientCut, 300),
+    (Kind::Crash, 3_000),
+    (Kind::Panic, 1_500),
+    (Kind::OneWay, 2_000),
+    (Kind::ClockJump, 3_000),
+];
 const OLD_COPIES: &[(Kind, u64)] = &[(Kind::Crash, 2_000), (Kind::PowerLoss, 10_000), (Kind::OldCopy, 4_000)];
 
 const FAULTS: Profile = Profile {
@@ -98,6 +109,7 @@ const FAULTS: Profile = Profile {
     nodes_per_dc: (3, 5),
     clients: 5,
     keys: 4,
+    think_ms: 25,
     faults_ms: 15_000,
     loss: 10_000,
     late: 5_000,
@@ -110,16 +122,36 @@ impl Profile {
     pub fn lasting_ms(self, faults_ms: u64) -> Profile {
         Profile { faults_ms, ..self }
     }
+
+    /// The same as the options want it.
+    pub(crate) fn with(&self, options: &Options) -> Profile {
+        Profile {
+            clients: options.clients.unwrap_or(self.clients).max(1),
+            keys: options.keys.unwrap_or(self.keys).max(1),
+            faults_ms: options.faults_ms.unwrap_or(self.faults_ms),
+            ..self.clone()
+        }
+    }
 }
 
 /// Every profile.
-pub const PROFILES: [Profile; 7] = [
+pub const PROFILES: [Profile; 8] = [
     Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },
     FAULTS,
     Profile { name: "disks", faults: DISKS, ..FAULTS },
     Profile { name: "partitions", loss: 20_000, late: 20_000, faults: PARTITIONS, ..FAULTS },
     Profile { name: "churn", faults: CHURN, ..FAULTS },
     Profile { name: "two_dcs", dcs: 2, nodes_per_dc: (2, 4), clients: 6, ..FAULTS },
+    Profile {
+        name: "hot",
+        clients: 10,
+        keys: 1,
+        think_ms: 4,
+        faults_ms: 8_000,
+        loss: 40_000,
+        faults: HOT,
+        ..FAULTS
+    },
     Profile { name: "long", nodes_per_dc: (3, 7), faults_ms: 180_000, keys: 8, faults: LONG, ..FAULTS },
 ];
 

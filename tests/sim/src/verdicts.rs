@@ -34,6 +34,7 @@ invariants! {
     SessionsGoForward = "sessions_go_forward",
     QuorumsIntersect = "quorums_intersect",
     ContextsGrow = "contexts_grow",
+    SettlingHasNoCycle = "settling_has_no_cycle",
     SettledStaysSettled = "settled_stays_settled",
     StepsGrow = "steps_grow",
     IncarnationsGrow = "incarnations_grow",

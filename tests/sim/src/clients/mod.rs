@@ -104,6 +104,8 @@ pub(crate) struct Client {
     pub script: VecDeque<Wish>,
     /// The key that it works on mostly, if there is one.
     pub hot: Option<usize>,
+    /// Milliseconds that it waits between two operations, on average.
+    pub think_ms: u64,
     /// Whether it begins nothing of its own any more.
     pub stopping: bool,
     /// Counts what it waits for: older timers are void.
@@ -112,9 +114,10 @@ pub(crate) struct Client {
 
 impl Client {
     /// One that has done nothing.
-    pub fn new(dc: usize, hot: Option<usize>, mut dice: Dice) -> Client {
+    pub fn new(dc: usize, hot: Option<usize>, think_ms: u64, mut dice: Dice) -> Client {
         Client {
             dc,
+            think_ms,
             writer: dice.u128(),
             offset_ms: i64::try_from(dice.below(401)).unwrap_or(0) - 200,
             dice,

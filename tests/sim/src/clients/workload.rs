@@ -65,6 +65,6 @@ impl Client {
 
     /// How long it waits before it does something more.
     pub fn think_us(&mut self) -> u64 {
-        self.dice.wait(25 * MS)
+        self.dice.wait(self.think_ms * MS)
     }
 }

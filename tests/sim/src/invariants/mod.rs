@@ -21,6 +21,7 @@ pub(crate) mod replicas_agree;
 pub(crate) mod retries_make_no_sibling;
 pub(crate) mod sessions_go_forward;
 pub(crate) mod settled_stays_settled;
+pub(crate) mod settling_has_no_cycle;
 pub(crate) mod shown_is_durable;
 pub(crate) mod siblings_are_concurrent;
 pub(crate) mod steps_grow;
@@ -79,9 +80,7 @@ pub(crate) fn is_known(truth: &Truth, read: &Read<'_>, write: usize) -> bool {
             return true;
         }
         if visited.insert(next) {
-            let minted = |write: &usize| !truth.writes[*write].dots.is_empty();
-            stack.extend(written.settled_by.iter().map(|(write, _)| *write));
-            stack.extend(written.seen_by.iter().copied().filter(minted));
+            stack.extend(truth.settlers(next));
         }
     }
     false

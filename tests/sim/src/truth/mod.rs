@@ -115,6 +115,8 @@ pub(crate) struct Mint {
     pub dot: Dot,
     /// Whether the dot had been given to another write.
     pub reused: Option<usize>,
+    /// The writes that it took off the copy.
+    pub took_off: Vec<usize>,
 }
 
 /// What a copy appended.
@@ -286,14 +288,13 @@ impl Truth {
                 let Some(write) = self.write_of(rid) else { continue };
                 let reused = self.dots.insert(*dot, write).filter(|other| *other != write);
                 self.writes[write].dots.push(*dot);
-                mints.push(Mint { write, dot: *dot, reused });
-                for (gone, _) in
-                    before.live().iter().filter(|(rid, _)| !after.live().iter().any(|(r, _)| r == rid))
-                {
-                    if let Some(gone) = self.write_of(gone) {
-                        self.writes[gone].settled_by.push((write, *dot));
-                    }
+                let gone =
+                    before.live().iter().filter(|(rid, _)| !after.live().iter().any(|(r, _)| r == rid));
+                let took_off: Vec<usize> = gone.filter_map(|(rid, _)| self.write_of(rid)).collect();
+                for gone in &took_off {
+                    self.writes[*gone].settled_by.push((write, *dot));
                 }
+                mints.push(Mint { write, dot: *dot, reused, took_off });
             }
         }
         Appended { before, after, mints }
@@ -303,6 +304,19 @@ impl Truth {
     pub fn read_back(&mut self, node: usize, lsn: Lsn, slot: usize, state: &Bytes) {
         let slots = &mut self.slots;
         self.copies[node].read_back(lsn, slot, || slots[slot].decode(state));
+    }
+
+    /// The writes that settled one: by taking it off a copy, or because their token had seen it.
+    pub fn settlers(&self, write: usize) -> impl Iterator<Item = usize> + '_ {
+        let written = &self.writes[write];
+        let minted = |write: &usize| !self.writes[*write].dots.is_empty();
+        let taken_off = written.settled_by.iter().map(|(write, _)| *write);
+        taken_off.chain(written.seen_by.iter().copied().filter(minted))
+    }
+
+    /// Whether a request settled a write itself.
+    pub fn is_heir(&self, rid: &Rid, write: usize) -> bool {
+        self.write_of(rid).is_some_and(|heir| self.settlers(write).any(|settler| settler == heir))
     }
 
     /// Whether a retry of a write may have come when a copy no longer knew its request: then it may show again as a sibling

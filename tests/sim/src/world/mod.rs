@@ -112,7 +112,9 @@ impl World {
         // Every second world has a key that nearly everybody works on: more writes than its settled ids are remembered.
         let hot = dice.chance(500_000).then(|| dice.index(profile.keys * record.keyspaces.len()));
         let clients: Vec<Client> = (0..profile.clients)
-            .map(|number| Client::new(number % dcs, hot, Dice::new(seed, &format!("client-{number}"))))
+            .map(|number| {
+                Client::new(number % dcs, hot, profile.think_ms, Dice::new(seed, &format!("client-{number}")))
+            })
             .collect();
         let ends = nodes.iter().map(dc_of).chain(clients.iter().map(|client| client.dc)).collect();
         World {

@@ -7,8 +7,9 @@ use crate::clients::Client;
 use crate::coverage::Situation;
 use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
+use crate::invariants::synced_is_read_back;
 use crate::invariants::{contexts_grow, dots_are_unique, failed_leaves_nothing, incarnations_grow};
-use crate::invariants::{outsiders_stay_out, queues_are_bounded, steps_grow, synced_is_read_back};
+use crate::invariants::{outsiders_stay_out, queues_are_bounded, settling_has_no_cycle, steps_grow};
 use crate::truth::Appended;
 use crate::verdicts::Invariant;
 use anser_machine::{Count, DiskRequest, Fact, Feedback, Lsn};
@@ -40,8 +41,14 @@ impl World {
             self.judge(Invariant::DotsAreUnique, result);
             let result = failed_leaves_nothing::check(&self.truth, mint.write);
             self.judge(Invariant::FailedLeavesNothing, result);
+            let result = settling_has_no_cycle::check(&self.truth, &mint);
+            self.judge(Invariant::SettlingHasNoCycle, result);
             if self.truth.writes[mint.write].dots.len() > 1 {
                 self.coverage.sometimes(Situation::MintedTwice);
+                let heirs = |live: &(anser_model::Rid, _)| self.truth.is_heir(&live.0, mint.write);
+                if before.live().iter().any(heirs) {
+                    self.coverage.sometimes(Situation::ForgottenRetry);
+                }
             }
             let at = self.now();
             let rid = self.truth.writes[mint.write].rid;
