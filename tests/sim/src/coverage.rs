@@ -80,7 +80,6 @@ names! {
         StrictRepair = "a strict read made what it shows durable",
         LargeValue = "a value took several pieces of the log",
         Outside = "a node without its folder spoke, from outside",
-        LostWithFolders = "an acknowledged write was lost with all folders that held it",
         DamageRefused = "a damaged store was not opened",
         DamageMet = "a process read what was damaged, and stopped",
         StartedFull = "a process could not start on a full disk",

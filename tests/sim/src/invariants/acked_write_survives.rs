@@ -13,9 +13,8 @@ enum Known {
     Lost,
 }
 
-/// Judges one key, from all that its replicas hold durably. Whether a write was lost with its folders.
-pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<bool, String> {
-    let mut lost = false;
+/// Judges one key, from all that its replicas hold durably.
+pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(), String> {
     let mut known = vec![Known::Nothing; truth.writes.len()];
     for (rid, _) in merged.live() {
         if let Some(write) = truth.write_of(rid) {
@@ -25,13 +24,11 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<boo
     // The newest first: what settled an older one is known by then.
     for number in truth.slots[slot].writes.iter().rev().copied() {
         let write = &truth.writes[number];
+        let whole = |node: &usize| truth.folders[*node] == Folder::Whole;
         if let Fate::Acked { at, .. } = write.fate
             && !survives(truth, number, &mut known)
+            && write.held_by.iter().any(whole)
         {
-            if write.held_by.iter().all(|node| truth.folders[*node] != Folder::Whole) {
-                lost = true;
-                continue;
-            }
             let rid = shown(&write.rid);
             return Err(format!(
                 "write {rid} (number {number}), acknowledged at {at} us, is lost; it was settled by {:?} and seen by {:?}",
@@ -39,7 +36,7 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<boo
             ));
         }
     }
-    Ok(lost)
+    Ok(())
 }
 
 /// Whether a write is live, or settled by one that survives.

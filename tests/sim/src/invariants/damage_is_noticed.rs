@@ -1,4 +1,4 @@
-//! Ground rule 5: what a disk gives back is what was written to it, or an error. A flipped bit is never read as data.
+//! What a disk gives back is what was written to it, or an error: a flipped bit is never read as data.
 
 /// Judges what a disk read where its content was damaged; `misread` is what it took for good.
 pub(crate) fn check(misread: Option<String>) -> Result<(), String> {
