@@ -1,5 +1,6 @@
 //! The runner as people and scripts meet it: arguments, exit codes, one line for each failing seed, one JSON document, and one
 //! hash for one seed in every process.
+#![allow(clippy::expect_used)] // Not all of it is within a test's own function.
 
 use serde_json::Value;
 use std::process::{Command, Output};
