@@ -3,19 +3,11 @@
 use super::{Disk, Origin, Outcome, Turn, cell_of, shard_of, tables::TableJob};
 use anser_machine::{DiskRequest, Feedback, Lsn};
 use anser_storage::store::cell::Stale;
-use anser_storage::store::{Manifest, StoreError, TreeName, Trees, log};
+use anser_storage::store::{Manifest, Part, StoreError, TreeName, Trees, log};
 use std::collections::BTreeMap;
 
 /// Most requests of one group.
 const GROUP_MAX: usize = 256;
-
-/// The open segment of the log.
-#[derive(Debug, Default)]
-pub(super) struct Open {
-    segment: Option<u64>,
-    next: u64,
-    bytes: u64,
-}
 
 /// What becomes durable together.
 #[derive(Debug, Default)]
@@ -74,27 +66,21 @@ impl Disk {
                 group.answers.push((origin, Feedback::Loaded { slot, bytes }));
             }
             DiskRequest::Recover => group.recovers.push(origin),
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } => unreachable!("not of the commit queue"),
+            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {
+                unreachable!("not of the commit queue")
+            }
         }
         Ok(())
     }
 
     fn write(&mut self, group: &Group) -> Result<(), StoreError> {
-        let full = self.open.next >= log::SEGMENT_KEYS || self.open.bytes >= log::SEGMENT_BYTES;
-        let segment = match self.open.segment {
-            Some(segment) if !full => segment,
-            before => self.next_segment(before)?,
+        let mut tail = match self.tail.take() {
+            Some(tail) if !tail.is_full() => tail,
+            before => log::Tail::new(self.next_segment(before)?),
         };
-        let mut bytes = 0;
-        for (piece, sequence) in
-            log::pieces(segment, self.open.next, &group.content).into_iter().zip(self.open.next..)
-        {
-            bytes += piece.len() as u64;
-            self.trees.put_owned(TreeName::Log(segment), &sequence.to_be_bytes(), piece.into())?;
-            self.open.next = sequence + 1;
-        }
-        self.open.bytes += bytes;
-        let known = self.segments.entry(segment);
+        let bytes = tail.append(&self.trees, &group.content)?;
+        let known = self.segments.entry(tail.segment());
+        self.tail = Some(tail);
         known.bytes += bytes;
         for (shard, lsn) in &group.last {
             let last = known.last.entry(*shard).or_default();
@@ -103,27 +89,27 @@ impl Disk {
         Ok(())
     }
 
-    fn next_segment(&mut self, before: Option<u64>) -> Result<u64, StoreError> {
+    fn next_segment(&mut self, before: Option<log::Tail>) -> Result<u64, StoreError> {
         let segment = self.manifest.next_segment;
-        log::lay_out(&self.trees, segment)?;
+        log::begin(&self.trees, segment)?;
+        self.trees.sync_part(Part::Log)?;
         self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;
             manifest.segments.push(segment);
         })?;
         self.segments.entry(segment);
         if let Some(before) = before {
-            self.segments.entry(before).sealed = true;
+            self.segments.entry(before.segment()).sealed = true;
         }
-        self.open = Open { segment: Some(segment), ..Open::default() };
         Ok(segment)
     }
 
-    fn change_manifest(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
+    pub(super) fn change_manifest(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
         let mut changed = self.manifest.clone();
         change(&mut changed);
         changed.changes += 1;
         let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
-        self.trees.sync()?;
+        self.trees.sync_part(Part::Tables)?;
         self.manifest = changed;
         stale.sweep(&self.trees)
     }
@@ -145,7 +131,7 @@ impl Disk {
     /// The group's sync has ended.
     pub(super) fn end_group(&mut self, outcome: &mut Outcome) -> Result<(), StoreError> {
         let Some(group) = self.group.take() else { return Ok(()) };
-        self.trees.sync()?;
+        self.trees.sync_part(Part::Log)?;
         outcome.answers.extend(group.answers);
         let durable = group.durable.into_iter();
         outcome.answers.extend(durable.map(|(origin, through)| (origin, Feedback::Durable { through })));

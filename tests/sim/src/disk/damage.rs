@@ -3,7 +3,7 @@
 
 use super::trees::SimTrees;
 use crate::dice::Dice;
-use anser_storage::store::{StoreError, TreeName, Trees, Visit};
+use anser_storage::store::{Part, StoreError, TreeName, Trees, Visit};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 
@@ -95,8 +95,8 @@ impl Trees for AsWritten<'_> {
         self.0.drop_tree(tree)
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        self.0.sync()
+    fn sync_part(&self, part: Part) -> Result<(), StoreError> {
+        self.0.sync_part(part)
     }
 }
 

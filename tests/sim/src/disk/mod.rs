@@ -11,8 +11,8 @@ mod trees;
 use crate::dice::Dice;
 use anser_machine::{DiskRequest, Feedback, SlotName};
 use anser_storage::store::cell::Cell;
-use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, recovery};
-use commit::{Group, Open};
+use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use commit::Group;
 use std::collections::{BTreeMap, VecDeque};
 use tables::TableJob;
 use trees::SimTrees;
@@ -76,11 +76,14 @@ pub(crate) struct Disk {
     trees: SimTrees,
     manifest: Manifest,
     segments: Segments,
-    open: Open,
+    /// The segment that the log goes on in.
+    tail: Option<log::Tail>,
     waiting: VecDeque<(Origin, DiskRequest)>,
     group: Option<Group>,
     table_jobs: VecDeque<TableJob>,
     at_tables: Option<tables::Stage>,
+    merging: Option<tables::Merging>,
+    next_table: u64,
     fetches: VecDeque<(Origin, DiskRequest)>,
     askers: BTreeMap<usize, u32>,
     failed: bool,
@@ -100,11 +103,13 @@ impl Disk {
             trees: SimTrees::default(),
             manifest: Manifest::default(),
             segments: Segments::default(),
-            open: Open::default(),
+            tail: None,
             waiting: VecDeque::new(),
             group: None,
             table_jobs: VecDeque::new(),
             at_tables: None,
+            merging: None,
+            next_table: 0,
             fetches: VecDeque::new(),
             askers: BTreeMap::new(),
             failed: false,
@@ -127,7 +132,9 @@ impl Disk {
             let fine = Manifest::CELL.read(&written) == Manifest::CELL.read(&self.trees);
             self.took(fine, || "the manifest".to_owned());
         }
-        (self.manifest, self.segments, self.open) = (opened.manifest, opened.segments, Open::default());
+        (self.manifest, self.segments, self.tail) = (opened.manifest, opened.segments, None);
+        self.next_table = self.manifest.next_table;
+        self.merging = None;
         self.waiting.clear();
         self.group = None;
         self.table_jobs.clear();
@@ -138,9 +145,21 @@ impl Disk {
         self.drop_needless(|_| ())
     }
 
-    /// The process ends at once; of the unsynced changes the first `kept` stay.
-    pub fn crash(&mut self, kept: usize) {
-        self.trees.crash(kept);
+    /// The process ends at once; of the unsynced changes of each part none stay, all, or the first ones.
+    pub fn crash(&mut self, all_stay: bool) -> usize {
+        let mut sum = 0;
+        let dice = &mut self.dice;
+        self.trees.crash(|_, unsynced| {
+            let kept = match dice.below(4) {
+                _ if all_stay => unsynced,
+                0 => 0,
+                1 => unsynced,
+                _ => dice.index(unsynced + 1),
+            };
+            sum += kept;
+            kept
+        });
+        sum
     }
 
     /// How many changes are not synced.
@@ -208,6 +227,11 @@ impl Disk {
         matches!(self.at_tables, Some(tables::Stage::Written { .. } | tables::Stage::Synced { .. }))
     }
 
+    /// Whether tables are being merged.
+    pub fn is_merging(&self) -> bool {
+        self.merging.is_some()
+    }
+
     /// Lets syncs lie from now on.
     pub fn lie(&self) {
         self.trees.lie();
@@ -233,6 +257,9 @@ impl Disk {
                 self.table_jobs.push_back(TableJob::Flush { origin, frozen, through });
                 self.begin_tables(&mut outcome)
             }
+            DiskRequest::Merge { shard, inputs, .. } => self
+                .begin_merge(origin, shard, &inputs, &mut outcome)
+                .and_then(|()| self.begin_tables(&mut outcome)),
             DiskRequest::Fetch { .. } => {
                 self.fetches.push_back((origin, request));
                 if self.fetches.len() == 1 {
@@ -290,6 +317,7 @@ impl Disk {
     fn end_fetch(&mut self, outcome: &mut Outcome) {
         if let Some((origin, DiskRequest::Fetch { ticket, table, block })) = self.fetches.pop_front() {
             let bad = self.dice.chance(self.health.bad_blocks);
+            let gone = !self.manifest.lists(TreeName::Table(table));
             let read = recovery::read_block(&self.trees, table, block);
             if let Some(written) = self.trees.as_written()
                 && let Ok(content) = &read
@@ -298,7 +326,8 @@ impl Disk {
                 self.took(fine, || format!("block {block} of table {}", table.0));
             }
             let feedback = match read {
-                Ok(block) if !bad => Feedback::Fetched { ticket, block },
+                Ok(block) if !bad && !gone => Feedback::Fetched { ticket, block },
+                _ if gone => Feedback::TableGone { ticket },
                 Ok(_) => Feedback::FetchFailed { ticket },
                 Err(_) if self.damaged => Feedback::FetchFailed { ticket },
                 Err(error) => panic!("a stored block can't be read back: {error}"),

@@ -1,7 +1,7 @@
 //! Ordered trees in memory, as a tree store on a disk is after a crash: what was synced is there, and of what came after,
 //! whatever was put first. They may be damaged, put back from a backup, or have no room.
 
-use anser_storage::store::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+use anser_storage::store::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -83,6 +83,15 @@ enum Undo {
     Tree(TreeName, Tree),
 }
 
+impl Undo {
+    fn part(&self) -> Part {
+        match self {
+            Undo::Key(name, ..) | Undo::Tree(name, _) => name.part(),
+            Undo::Sequence(..) | Undo::LaidOut(..) => Part::Log,
+        }
+    }
+}
+
 pub(super) type Content = BTreeMap<TreeName, Tree>;
 
 /// Takes changes back, the last one first.
@@ -152,10 +161,15 @@ impl SimTrees {
         self.unsynced.borrow().len()
     }
 
-    /// A crash that keeps the first `kept` changes since the last sync.
-    pub fn crash(&self, kept: usize) {
+    /// A crash that keeps of each part the first so many changes since its last sync.
+    pub fn crash(&self, mut kept: impl FnMut(Part, usize) -> usize) {
         let mut content = self.content.borrow_mut();
-        take_back(&mut content, self.unsynced.borrow_mut().drain(..).skip(kept));
+        for part in Part::ALL {
+            let mut unsynced = self.unsynced.borrow_mut();
+            let of_part: Vec<Undo> = unsynced.extract_if(.., |undo| undo.part() == part).collect();
+            let kept = kept(part, of_part.len());
+            take_back(&mut content, of_part.into_iter().skip(kept));
+        }
     }
 
     /// Lets syncs lie from now on.
@@ -214,14 +228,6 @@ impl SimTrees {
         }
     }
 
-    /// Puts a value without copying it.
-    pub fn put_owned(&self, tree: TreeName, key: &[u8], value: Bytes) -> Result<(), StoreError> {
-        assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes in {tree}", value.len());
-        self.take_room()?;
-        self.set(tree, key, Some(value));
-        Ok(())
-    }
-
     /// Takes one key from the room that there is.
     fn take_room(&self) -> Result<(), StoreError> {
         match self.room.get() {
@@ -241,7 +247,10 @@ impl Trees for SimTrees {
     }
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.put_owned(tree, key, Bytes::copy_from_slice(value))
+        assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes in {tree}", value.len());
+        self.take_room()?;
+        self.set(tree, key, Some(Bytes::copy_from_slice(value)));
+        Ok(())
     }
 
     fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
@@ -269,12 +278,12 @@ impl Trees for SimTrees {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
+    fn sync_part(&self, part: Part) -> Result<(), StoreError> {
         if self.room.get() == Room::NoSync {
             return Err(StoreError::Failed("no space left".to_owned()));
         }
         if !self.lies.get() {
-            self.unsynced.borrow_mut().clear();
+            self.unsynced.borrow_mut().retain(|undo| undo.part() != part);
         }
         Ok(())
     }
@@ -295,10 +304,14 @@ mod tests {
         trees.put(LOG, &KEYS[0], b"2").unwrap();
         trees.put(LOG, &KEYS[1], b"1").unwrap();
         trees.put(TreeName::Slots, b"c", b"1").unwrap();
+        trees.put(TreeName::Manifest, b"m", b"1").unwrap();
         trees.drop_tree(LOG).unwrap();
-        trees.crash(1);
+        trees.crash(|part, unsynced| if part == Part::Log { 1 } else { unsynced });
         assert_eq!(trees.get(LOG, &KEYS[0]).unwrap().unwrap(), "2");
-        assert_eq!((trees.get(LOG, &KEYS[1]).unwrap(), trees.names().unwrap()), (None, vec![LOG]));
+        assert_eq!(
+            (trees.get(LOG, &KEYS[1]).unwrap(), trees.names().unwrap()),
+            (None, vec![TreeName::Manifest, LOG])
+        );
         assert_eq!(trees.unsynced(), 0);
     }
 
@@ -311,7 +324,7 @@ mod tests {
         trees.put(LOG, &KEYS[1], b"1").unwrap();
         assert_eq!(trees.unsynced(), 2);
         let image = trees.image();
-        trees.crash(1);
+        trees.crash(|_, _| 1);
         assert_eq!(trees.get(LOG, &KEYS[1]).unwrap().unwrap(), "");
         trees.put_back(image);
         assert_eq!(trees.names().unwrap(), [TreeName::Slots]);

@@ -1,8 +1,9 @@
 //! One actor of one node, hosted as the node's own host does it: a machine, its life, the requests it was handed and has
 //! not answered, the newest facts for a rebuilt one.
 
+use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
-use anser_machine::{Event, Fact, Feedback, Machine, Peers};
+use anser_machine::{Event, Fact, Feedback, Machine, Peers, TableSummary};
 use anser_membership::Membership;
 use anser_model::Step;
 use anser_model::ring::Record;
@@ -20,6 +21,7 @@ pub(crate) enum Actor {
     Membership(Box<Membership>),
     Coordinator(Box<Coordinator>),
     Replica(Box<Replica>),
+    Compactor(Box<Compactor>),
 }
 
 impl Actor {
@@ -29,6 +31,7 @@ impl Actor {
             Actor::Membership(machine) => machine.as_mut(),
             Actor::Coordinator(machine) => machine.as_mut(),
             Actor::Replica(machine) => machine.as_mut(),
+            Actor::Compactor(machine) => machine.as_mut(),
         }
     }
 }
@@ -71,6 +74,7 @@ pub(crate) struct Cell {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    tables: BTreeMap<u32, Arc<[TableSummary]>>,
 }
 
 impl Cell {
@@ -82,6 +86,9 @@ impl Cell {
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(*shard, *serving);
             }
+            Fact::TablesChanged { shard, tables } => {
+                self.tables.insert(*shard, tables.clone());
+            }
             Fact::PeerSeen { .. } => {}
         }
     }
@@ -91,7 +98,9 @@ impl Cell {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
-        ring.chain(peers).chain(shards).map(Event::Fact).collect()
+        let tables =
+            self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
+        ring.chain(peers).chain(shards).chain(tables).map(Event::Fact).collect()
     }
 
     /// How many requests it was handed and has not answered.

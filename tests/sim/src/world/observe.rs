@@ -89,12 +89,17 @@ impl World {
                 self.coverage.sometimes(Situation::TableWritten);
             }
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
+            Feedback::TableGone { .. } => self.coverage.sometimes(Situation::TableGone),
+            Feedback::TablesReplaced { .. } => self.coverage.sometimes(Situation::TablesMerged),
             Feedback::FetchFailed { .. } | Feedback::DiskFailed => {
                 if self.nodes[n].disk.is_damaged() {
                     self.coverage.sometimes(Situation::DamageMet);
                 }
             }
-            Feedback::RecoveredTables { .. } | Feedback::Saved { .. } | Feedback::Loaded { .. } => {}
+            Feedback::RecoveredTables { .. }
+            | Feedback::Saved { .. }
+            | Feedback::Loaded { .. }
+            | Feedback::Merged { .. } => {}
         }
     }
 
@@ -130,7 +135,7 @@ impl World {
                 )?;
                 queues_are_bounded::check("a shard's memtables", machine.memtable_bytes(), memtables)
             }),
-            Some(Actor::Membership(_)) | None => mailbox,
+            Some(Actor::Membership(_) | Actor::Compactor(_)) | None => mailbox,
         };
         self.judge(Invariant::QueuesAreBounded, result);
     }
@@ -163,7 +168,7 @@ impl World {
                 self.journal.line(at, || format!("node {n} shard {shard} serves: {serving}"));
                 self.nodes[n].serving.insert(*shard, *serving);
             }
-            Fact::RingAdopted(_) | Fact::PeerSeen { .. } => {}
+            Fact::RingAdopted(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => {}
         }
     }
 

@@ -116,13 +116,9 @@ impl World {
         node.held.clear();
         node.boot += 1;
         let unsynced = node.disk.unsynced();
-        let kept = match node.dice.below(if power_loss { 3 } else { 4 }) {
-            0 => 0,
-            1 | 2 => node.dice.index(unsynced + 1),
-            _ => unsynced,
-        };
-        node.disk.crash(kept);
-        let writing = node.disk.is_writing_table();
+        // A process that is killed alone leaves to the system what it has written.
+        let kept = node.disk.crash(!power_loss && node.dice.chance(250_000));
+        let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
         self.truth.copies[n].crash();
         if unsynced > 0 {
@@ -130,6 +126,9 @@ impl World {
         }
         if kept > 0 && kept < unsynced {
             self.coverage.sometimes(Situation::TornWrite);
+        }
+        if merging {
+            self.coverage.sometimes(Situation::CrashAtMerge);
         }
         if writing {
             self.coverage.sometimes(Situation::CrashAtTable);
