@@ -144,10 +144,10 @@ pub const PROFILES: [Profile; 8] = [
     Profile { name: "two_dcs", dcs: 2, nodes_per_dc: (2, 4), clients: 6, ..FAULTS },
     Profile {
         name: "hot",
-        clients: 10,
+        clients: 8,
         keys: 1,
         think_ms: 4,
-        faults_ms: 8_000,
+        faults_ms: 4_000,
         loss: 40_000,
         faults: HOT,
         ..FAULTS

@@ -9,7 +9,7 @@ mod tables;
 mod trees;
 
 use crate::dice::Dice;
-use anser_machine::{DiskRequest, Feedback, SlotName};
+use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::Cell;
 use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
 use commit::Group;
@@ -220,6 +220,11 @@ impl Disk {
     /// How many requests wait.
     pub fn queued(&self) -> usize {
         self.waiting.len() + self.table_jobs.len() + self.fetches.len()
+    }
+
+    /// Through where tables hold all of a shard's log.
+    pub fn flushed(&self, shard: u32) -> Lsn {
+        self.manifest.flushed(shard)
     }
 
     /// Whether a table is being written.

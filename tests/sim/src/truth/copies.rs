@@ -15,6 +15,8 @@ pub(crate) struct Copies {
     durable: Vec<Stored>,
     /// By shard: appended, and not synced yet.
     pending: BTreeMap<u32, VecDeque<(Lsn, usize, Rc<KeyState>)>>,
+    /// The same of processes that are gone: lost, or found in a table, whose listing survived though nobody was told of it.
+    unsure: BTreeMap<u32, VecDeque<(Lsn, usize, Rc<KeyState>)>>,
     /// What was durable until a backup was put back.
     former: Option<Backup>,
     empty: Rc<KeyState>,
@@ -32,6 +34,7 @@ impl Copies {
             memory: vec![empty.clone(); slots],
             durable: vec![None; slots],
             pending: BTreeMap::new(),
+            unsure: BTreeMap::new(),
             former: None,
             empty,
         }
@@ -57,7 +60,18 @@ impl Copies {
 
     /// The process is gone, and with it what was not synced. (What was written and survived is found when it is read back.)
     pub fn crash(&mut self) {
-        self.pending.clear();
+        for (shard, pending) in std::mem::take(&mut self.pending) {
+            self.unsure.entry(shard).or_default().extend(pending);
+        }
+    }
+
+    /// A shard is being read back, and its tables hold all of its log through a position.
+    pub fn found_in_tables(&mut self, shard: u32, flushed: Lsn) {
+        for (lsn, slot, state) in self.unsure.remove(&shard).unwrap_or_default() {
+            if lsn <= flushed {
+                self.read_back(lsn, slot, || state);
+            }
+        }
     }
 
     /// A record that a shard reads back, at this position: it is durable. `decode` is asked for it if it is news.
@@ -97,6 +111,7 @@ impl Copies {
 
     /// The disk is as it was when the backup was made.
     pub fn restore(&mut self, backup: &Backup) {
+        self.unsure.clear();
         self.former = Some(Backup(std::mem::replace(&mut self.durable, backup.0.clone())));
     }
 }

@@ -108,6 +108,9 @@ impl World {
         if !self.is_member(n) {
             return;
         }
+        let number = u32::try_from(shard).expect("few shards");
+        let flushed = self.nodes[n].disk.flushed(number);
+        self.truth.copies[n].found_in_tables(number, flushed);
         for slot in 0..self.truth.slots.len() {
             if self.truth.slots[slot].shard(SHARDS) == shard {
                 let result = synced_is_read_back::check(next, self.truth.copies[n].position(slot));
