@@ -406,13 +406,13 @@ fn damage_is_noticed_and_never_silent() {
     }
     node.answers.durable(0, 2000);
     node.close();
-    let size = std::fs::metadata(dir.join("store/db")).unwrap().len();
+    let size = std::fs::metadata(dir.join("store/log/db")).unwrap().len();
     let expected: Vec<Bytes> = (1..=2000).map(|lsn| state(lsn, 300)).collect();
     let mut noticed = 0;
     for round in 0..12 {
         let damaged = guard.path().join(format!("damaged{round}"));
         copy(&dir, &damaged);
-        let path = damaged.join("store/db");
+        let path = damaged.join("store/log/db");
         let mut content = std::fs::read(&path).unwrap();
         let at = usize::try_from(size * (2 * round + 1) / 24).unwrap();
         content[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
