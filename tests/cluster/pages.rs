@@ -7,7 +7,7 @@ use std::process::Command;
 /// Metrics with their closed label sets. Each combination is there from the start.
 type Labels = &'static [(&'static str, &'static [&'static str])];
 
-const ACTORS: &[&str] = &["membership", "coordinator", "replica"];
+const ACTORS: &[&str] = &["membership", "coordinator", "replica", "compactor"];
 const OPS: &[&str] = &["put", "get", "delete"];
 const MESSAGES: &[&str] = &[
     "gossip",
@@ -53,6 +53,7 @@ const COUNTERS: &[(&str, Labels)] = &[
     ("anser_read_repairs_total", &[]),
     ("anser_bloom_total", &[("result", &["maybe", "ruled_out"])]),
     ("anser_cache_total", &[("result", &["miss", "hit"])]),
+    ("anser_compaction_bytes_total", &[]),
     (
         "anser_wire_bytes_total",
         &[
@@ -71,6 +72,7 @@ const GAUGES: &[(&str, Labels)] = &[
     ("anser_memtable_bytes", &[("shard", &["0"])]),
     ("anser_sstables", &[("shard", &["0"])]),
     ("anser_disk_bytes", &[]),
+    ("anser_disk_free_bytes", &[]),
     ("anser_wire_rtt_seconds", &[("peer", &["n2", "n3"])]),
     ("anser_certificate_expiry_seconds", &[]),
 ];

@@ -24,6 +24,10 @@ const GROWTH_SYNCS: u32 = 2;
 /// Longest that a group is let grow.
 const GROWTH_MAX: Duration = Duration::from_millis(4);
 
+/// For how long a commit rests for each job that waits to become a table, and at most.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+const BACKLOG_PAUSE_MAX: Duration = Duration::from_millis(20);
+
 /// Where a slot is stored.
 fn cell_of(slot: SlotName) -> Cell {
     let name = match slot {
@@ -60,8 +64,9 @@ pub(super) fn run(works: &Works) {
     let mut open = None;
     let mut pause = Duration::ZERO;
     loop {
-        if works.port.commit.len() < GROWN_JOBS {
-            std::thread::sleep(pause);
+        let backlog = backlog_pause(works.port.tables.len());
+        if works.port.commit.len() < GROWN_JOBS || !backlog.is_zero() {
+            std::thread::sleep(pause.max(backlog));
         }
         let Some(jobs) = works.port.commit.take(GROUP_JOBS_MAX) else { return };
         let (began, count) = (Instant::now(), jobs.len());
@@ -82,6 +87,12 @@ pub(super) fn run(works: &Works) {
 /// How long the next group is let grow, after one of so many jobs that took so long.
 fn growth(jobs: usize, took: Duration) -> Duration {
     if jobs < LOAD_JOBS_MIN { Duration::ZERO } else { took.saturating_mul(GROWTH_SYNCS).min(GROWTH_MAX) }
+}
+
+/// For how long commits rest while so many jobs wait for the thread that writes tables. Writers are slowed so before their
+/// memtables are full and they are refused.
+fn backlog_pause(jobs: usize) -> Duration {
+    BACKLOG_PAUSE.saturating_mul(u32::try_from(jobs).unwrap_or(u32::MAX)).min(BACKLOG_PAUSE_MAX)
 }
 
 /// Commits a group of the first jobs.
@@ -199,6 +210,13 @@ fn write(works: &Works, open: &mut Option<Open>, group: &Group) -> Result<(u64, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backlog_of_tables_slows_commits_down_but_never_stops_them() {
+        assert_eq!(backlog_pause(0), Duration::ZERO);
+        assert!(backlog_pause(1) < backlog_pause(2));
+        assert_eq!(backlog_pause(usize::MAX), BACKLOG_PAUSE_MAX);
+    }
 
     #[test]
     fn groups_grow_under_load_only_and_not_for_long() {
