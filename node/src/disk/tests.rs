@@ -1,11 +1,14 @@
 //! A folder that is closed, killed, copied while it runs, damaged, or somebody else's.
 
+mod killed;
+
 use super::*;
 use anser_machine::{
     DiskRequest, Feedback, Frozen, LogRecord, Lsn, SlotName, Stored, StoredTable, TableId, Ticket,
 };
 use anser_storage::table::{Table, block};
 use bytes::Bytes;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
