@@ -2,15 +2,16 @@
 
 use super::wire::Weather;
 use super::{ms, pass, virtually};
-use crate::tests::harness::put;
+use crate::tests::harness::{Node, now, put};
 use crate::{CallError, Source};
 use anser_proto::{Body, Envelope, Refusal, Role};
 use std::collections::BTreeSet;
 
 /// Rounds of a story; in each the peer is cut off, or killed and started anew, or left alone.
 const ROUNDS: u64 = 12;
-/// Requests of a round.
-const REQUESTS: u64 = 40;
+/// Bursts of requests in a round, and requests in a burst at most.
+const BURSTS: u64 = 40;
+const BURST_MAX: u64 = 6;
 
 /// What the sender was told of its requests.
 #[derive(Default)]
@@ -45,6 +46,13 @@ impl Books {
     }
 }
 
+/// A request, small or large, whose asker is patient or not.
+fn request(a: &Node, b: &Node, seq: u64, dice: &mut fastrand::Rng) -> Envelope {
+    let bytes = if dice.u64(..10) == 0 { 60_000 } else { 100 };
+    let patience_ms = if dice.bool() { dice.u64(1..300) } else { dice.u64(300..4000) };
+    Envelope { deadline: now().plus_ms(patience_ms), ..a.request(b.id, seq, bytes) }
+}
+
 fn story(seed: u64) -> Books {
     virtually(seed, Weather::FOUL, async |stage| {
         let mut dice = fastrand::Rng::with_seed(seed);
@@ -52,8 +60,8 @@ fn story(seed: u64) -> Books {
         let (a, mut b) = stage.two();
         for round in 0..ROUNDS {
             let trouble = dice.u64(..4);
-            let at = dice.u64(..REQUESTS);
-            for nth in 0..REQUESTS {
+            let at = dice.u64(..BURSTS);
+            for nth in 0..BURSTS {
                 if nth == at && trouble == 0 {
                     stage.part(&a, &b);
                 } else if nth == at && trouble == 1 {
@@ -62,13 +70,11 @@ fn story(seed: u64) -> Books {
                     pass(ms(dice.u64(..800))).await;
                     b = stage.start(2, 2 + round);
                 }
-                let bytes = if dice.u64(..10) == 0 { 60_000 } else { 100 };
-                let request = Envelope {
-                    deadline: crate::tests::harness::now().plus_ms(dice.u64(50..4000)),
-                    ..a.request(b.id, books.sent, bytes)
-                };
-                books.sent += 1;
-                a.handle.send(vec![request]);
+                let burst = (0..dice.u64(1..=BURST_MAX)).map(|_| {
+                    books.sent += 1;
+                    request(&a, &b, books.sent, &mut dice)
+                });
+                a.handle.send(burst.collect());
                 pass(ms(dice.u64(1..200))).await;
             }
             if dice.bool() {
