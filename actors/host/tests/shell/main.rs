@@ -6,7 +6,7 @@
 //! of virtual time, all that it said of each kind (facts and counts; disk requests with the life that asks; messages), in
 //! order. What is not: how the host batches them, and the order across kinds, which it does not keep. Everything that
 //! follows depends on what was said, so both runs part for good at the first difference.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod bare;
 mod cast;

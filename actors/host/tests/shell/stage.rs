@@ -35,6 +35,7 @@ pub enum Entry {
 }
 
 /// What an actor wants done.
+#[allow(clippy::large_enum_variant, reason = "most are envelopes")]
 #[derive(Clone)]
 pub enum Call {
     Publish(Fact),
