@@ -7,7 +7,7 @@
 
 use crate::stage::{Call, Entry, ms_of, now_at};
 use anser_host::{Factory, HostConfig};
-use anser_machine::{Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers};
+use anser_machine::{Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, TableSummary};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use anser_proto::replicate::ReplicaReply;
@@ -30,6 +30,7 @@ struct Newest {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    tables: BTreeMap<u32, Arc<[TableSummary]>>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }
 
@@ -41,6 +42,9 @@ impl Newest {
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(shard, serving);
             }
+            Fact::TablesChanged { shard, tables } => {
+                self.tables.insert(shard, tables);
+            }
             Fact::PeerSeen { node, address } => {
                 self.seen.insert(address, node);
             }
@@ -51,8 +55,10 @@ impl Newest {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        let tables =
+            self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(seen).collect()
+        ring.chain(peers).chain(shards).chain(tables).chain(seen).collect()
     }
 }
 

@@ -260,8 +260,7 @@ impl<S: Stage> Cluster<S> {
             return;
         }
         node.up = false;
-        let kept = self.dice.index(node.disk.unsynced() + 1);
-        node.disk.crash(kept);
+        node.disk.crash(self.dice.chance(250_000));
         self.rebuilds += (0..ACTORS).map(|actor| self.stage.restarts((n, actor))).sum::<u64>();
         self.stage.crash(n);
         self.lines.push(format!("{} node {n} crashes", self.now));

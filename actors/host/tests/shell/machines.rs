@@ -1,6 +1,7 @@
 //! The production machines of a node, some of whose lives end in a panic.
 
 use crate::stage::now_at;
+use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
 use anser_host::{Factory, HostConfig};
 use anser_machine::{Event, Machine, Now, Outbox};
@@ -16,10 +17,12 @@ use std::sync::Arc;
 
 /// Shards of a node.
 pub const SHARDS: u32 = 2;
-/// Actors of a node.
-pub const ACTORS: usize = FIRST_SHARD + SHARDS as usize;
+/// The actors' places among a node's: the shards stand between the coordinator and the compactor.
 pub const MEMBERSHIP: usize = 0;
 pub const COORDINATOR: usize = 1;
+const COMPACTOR: usize = FIRST_SHARD + SHARDS as usize;
+/// Actors of a node.
+pub const ACTORS: usize = COMPACTOR + 1;
 /// Steps that a doomed life takes at most.
 const STEPS_MAX: u64 = 150;
 /// Bytes of a memtable: few, so that tables are written and read.
@@ -94,6 +97,7 @@ impl Boot {
         let (role, slot) = match actor {
             MEMBERSHIP => (Role::Membership, 0),
             COORDINATOR => (Role::Coordinator, 0),
+            COMPACTOR => (Role::Compactor, 0),
             shard => (Role::Replica, shard as u32 - FIRST_SHARD as u32),
         };
         let life_first = self.dice(&format!("actor {actor}")).u64() as u32;
@@ -134,6 +138,7 @@ impl Boot {
                 let dc = self.entry.dc.clone();
                 Box::new(Coordinator::new(anser_coordinator::Config::new(member.node, dc, life, dice.u64())))
             }
+            COMPACTOR => Box::new(Compactor::new()),
             shard => {
                 let engine = EngineLimits {
                     memtable_bytes: MEMTABLE_BYTES,
