@@ -7,7 +7,7 @@
 
 use crate::stage::{Call, Entry, ms_of, now_at};
 use anser_host::{Factory, HostConfig};
-use anser_machine::{Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, TableSummary};
+use anser_machine::{Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, Room, TableSummary};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use anser_proto::replicate::ReplicaReply;
@@ -31,6 +31,7 @@ struct Newest {
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
+    room: Option<Room>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }
 
@@ -45,6 +46,7 @@ impl Newest {
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(shard, tables);
             }
+            Fact::RoomChanged(room) => self.room = Some(room),
             Fact::PeerSeen { node, address } => {
                 self.seen.insert(address, node);
             }
@@ -57,8 +59,9 @@ impl Newest {
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
+        let room = self.room.iter().copied().map(Fact::RoomChanged);
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(tables).chain(seen).collect()
+        ring.chain(peers).chain(shards).chain(tables).chain(room).chain(seen).collect()
     }
 }
 

@@ -199,17 +199,17 @@ impl Disk {
     }
 
     /// What a power cut would leave now.
-    pub fn image(&self) -> Image {
+    pub(crate) fn image(&self) -> Image {
         self.trees.image()
     }
 
     /// A backup is put back.
-    pub fn put_back(&mut self, image: Image) {
+    pub(crate) fn put_back(&mut self, image: Image) {
         self.trees.put_back(image);
     }
 
     /// There is so much room from now on.
-    pub fn set_room(&self, room: Room) {
+    pub(crate) fn set_room(&self, room: Room) {
         self.trees.set_room(room);
     }
 
