@@ -23,7 +23,8 @@ use anser_machine::{Fact, Machine, Outbox};
 use anser_proto::Tick;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The shortest sleep until a timeout: a machine that always wants one at once can't spin.
 const TIMER_FLOOR_US: u64 = 1000;

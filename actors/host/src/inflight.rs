@@ -73,7 +73,8 @@ impl Inflight {
         });
     }
 
-    /// The answers for all that waited, when the machine is gone.
+    /// The answers for all that waited, when the machine is gone: by who asked, so that the same events are followed by the
+    /// same answers.
     pub(crate) fn crash(&mut self, freed: &mut Freed) -> Vec<Envelope> {
         let mut answers = Vec::with_capacity(self.waiting.len());
         for ((from, op), waiting) in self.waiting.drain() {
@@ -88,6 +89,7 @@ impl Inflight {
                 body: Body::Refused(Refusal::Crashed),
             });
         }
+        answers.sort_unstable_by_key(|answer| (answer.to, answer.op));
         answers
     }
 }

@@ -3,7 +3,7 @@
 
 /// A seeded source of chance.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(fastrand::Rng);
+pub struct Dice(fastrand::Rng);
 
 impl Dice {
     /// The dice of one part of the world.

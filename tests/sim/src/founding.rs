@@ -14,7 +14,7 @@ use std::sync::Arc;
 const PARTITIONS: u16 = 8;
 
 /// The members: so many in each data centre.
-pub(crate) fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEntry> {
+pub fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEntry> {
     let mut roster = Vec::new();
     for number in 0..dcs * per_dc {
         let mut node = [0; 16];
@@ -34,7 +34,7 @@ pub(crate) fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEn
 }
 
 /// The first record: a sloppy keyspace, a strict one, and one whose blind writes become siblings.
-pub(crate) fn genesis(dice: &mut Dice, roster: &[RosterEntry]) -> Arc<Record> {
+pub fn genesis(dice: &mut Dice, roster: &[RosterEntry]) -> Arc<Record> {
     let mut mac_key = [0; 32];
     mac_key[..16].copy_from_slice(&dice.u128().to_le_bytes());
     let founding = Founding {

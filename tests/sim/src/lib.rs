@@ -24,6 +24,9 @@ mod truth;
 mod verdicts;
 mod world;
 
+pub use dice::Dice;
+pub use disk::{Disk, FIRST_SHARD, Health, Origin, Outcome, Turn};
+pub use founding::{genesis, roster};
 pub use phases::{run, situations};
 pub use profile::{PROFILES, Profile, profile};
 use std::collections::BTreeSet;

@@ -10,8 +10,8 @@ use anser_proto::frame::{self, FrameError};
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// How a call ended.
 pub(crate) enum Outcome {

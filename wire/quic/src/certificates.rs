@@ -174,6 +174,18 @@ pub(crate) fn issue_expired(ca: &PemPair, cluster: &str, kind: Kind, holder: &st
     PemPair { certificate: params.signed_by(&key, &issuer).unwrap().pem(), key: key.serialize_pem() }
 }
 
+/// A leaf whose key is made of a seed: the same holder in every process.
+#[cfg(test)]
+pub(crate) fn issue_seeded(ca: &PemPair, cluster: &str, kind: Kind, holder: &str, seed: [u8; 32]) -> PemPair {
+    /// What stands before the seed in an Ed25519 key's PKCS#8.
+    const PKCS8_HEAD: [u8; 16] = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
+    let der = rustls_pki_types::PrivatePkcs8KeyDer::from([&PKCS8_HEAD[..], &seed].concat());
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519).unwrap();
+    let issuer = issuer(&ca.certificate, &ca.key).unwrap();
+    let leaf = leaf_params(cluster, kind, holder, LEAF_DAYS).unwrap().signed_by(&key, &issuer).unwrap();
+    PemPair { certificate: leaf.pem(), key: key.serialize_pem() }
+}
+
 fn name(text: &str) -> Result<&str, CertificateError> {
     if is_name(text) { Ok(text) } else { Err(CertificateError::Name(text.to_owned())) }
 }

@@ -18,8 +18,9 @@ use anser_proto::{Body, Role, Tick};
 use quinn::{Connection, Endpoint};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Most calls outstanding on one connection.
 pub const OUTSTANDING_MAX: usize = 8192;
@@ -84,6 +85,18 @@ impl ClientEndpoint {
             boot: fastrand::u64(..),
             born: Instant::now(),
             v4: Mutex::default(),
+            v6: Mutex::default(),
+        }))
+    }
+
+    /// On an endpoint that is open already.
+    #[cfg(test)]
+    pub(crate) fn over(credentials: Credentials, boot: u64, endpoint: Endpoint) -> ClientEndpoint {
+        ClientEndpoint(Arc::new(EndpointInner {
+            credentials,
+            boot,
+            born: Instant::now(),
+            v4: Mutex::new(Some(endpoint)),
             v6: Mutex::default(),
         }))
     }

@@ -19,7 +19,8 @@ use anser_proto::{Body, Envelope, Refusal, Role, Tick};
 use quinn::{Connection, RecvStream, SendStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Lanes that a node opens beside the hello's stream on a data connection.
 const EXTRA_DATA_LANES: usize = 1;

@@ -174,6 +174,19 @@ impl NodeNetwork {
         Ok(NodeNetwork { handle: NetworkHandle(shared), quic, bulk })
     }
 
+    /// Starts on endpoints that are open already, both driven by the runtime that this is called in.
+    #[cfg(test)]
+    pub(crate) fn start_on(
+        config: NetworkConfig,
+        inbound: Arc<dyn Inbound>,
+        main: quinn::Endpoint,
+        bulk: quinn::Endpoint,
+    ) -> Result<NodeNetwork, BindError> {
+        let (quic, bulk_address) = (config.quic, config.bulk);
+        let shared = crate::start::start_on(config, inbound, main, bulk)?;
+        Ok(NodeNetwork { handle: NetworkHandle(shared), quic, bulk: bulk_address })
+    }
+
     /// A way to send.
     pub fn handle(&self) -> NetworkHandle {
         self.handle.clone()

@@ -11,8 +11,9 @@ use quinn::Connection;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Waits between failed dials, in milliseconds: they double from the first to the last.
 pub(crate) const BACKOFF_MIN_MS: u64 = 50;

@@ -78,11 +78,17 @@ pub(crate) fn open_endpoint(
     boot: u64,
     accepts: Option<quinn::ServerConfig>,
 ) -> io::Result<quinn::Endpoint> {
+    let config = endpoint_config(credentials, boot)?;
+    quinn::Endpoint::new(config, accepts, open_socket(address)?, Arc::new(TokioRuntime))
+}
+
+/// An endpoint's settings, whatever its socket.
+pub(crate) fn endpoint_config(credentials: &Credentials, boot: u64) -> io::Result<EndpointConfig> {
     let mut config = EndpointConfig::new(Arc::new(ResetKey(credentials.secret("stateless reset"))));
     config.max_udp_payload_size(UDP_PAYLOAD_MAX).map_err(io::Error::other)?;
     let key = credentials.secret("connection ids");
     config.cid_generator(move || Box::new(ConnectionIds { key, boot, count: 0 }));
-    quinn::Endpoint::new(config, accepts, open_socket(address)?, Arc::new(TokioRuntime))
+    Ok(config)
 }
 
 /// A server's settings.

@@ -31,6 +31,45 @@ pub(crate) fn start(
     config: NetworkConfig,
     inbound: Arc<dyn Inbound>,
 ) -> Result<(Arc<Shared>, SocketAddr, SocketAddr), BindError> {
+    check(&config)?;
+    let bulk_runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| BindError::Socket { address: config.bulk, what: "bulk", why })?;
+    let (opened, (quic, bulk)) = match open_both(&config, &bulk_runtime) {
+        Ok(opened) => opened,
+        Err(error) => {
+            // A runtime must not be dropped, which waits, where nothing may wait.
+            bulk_runtime.shutdown_background();
+            return Err(error);
+        }
+    };
+    let shared = run(config, inbound, bulk_runtime.handle().clone(), opened);
+    let stop = shared.stop_bulk.clone();
+    let thread = std::thread::Builder::new().name("bulk".to_owned());
+    thread.spawn(move || bulk_runtime.block_on(stop.cancelled())).map_err(|why| BindError::Socket {
+        address: bulk,
+        what: "bulk",
+        why,
+    })?;
+    Ok((shared, quic, bulk))
+}
+
+/// Starts on endpoints that are open already, both driven by the runtime that this is called in.
+#[cfg(test)]
+pub(crate) fn start_on(
+    config: NetworkConfig,
+    inbound: Arc<dyn Inbound>,
+    main: Endpoint,
+    bulk: Endpoint,
+) -> Result<Arc<Shared>, BindError> {
+    check(&config)?;
+    let opened = Opened { main, bulk, bulk_port: config.bulk.port(), dialler: dialler(&config)? };
+    Ok(run(config, inbound, Handle::current(), opened))
+}
+
+/// Whether the credentials are this node's.
+fn check(config: &NetworkConfig) -> Result<(), BindError> {
     let identity = config.credentials.identity();
     if identity.kind != Kind::Node {
         return Err(BindError::NotThisNode("it is a client's or an operator's"));
@@ -38,45 +77,43 @@ pub(crate) fn start(
     if identity.node != config.member.node {
         return Err(BindError::NotThisNode("its key is another node's"));
     }
-    let bulk_runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| BindError::Socket { address: config.bulk, what: "bulk", why })?;
-    match open_both(&config, &bulk_runtime) {
-        Ok(opened) => run(config, inbound, bulk_runtime, opened),
-        Err(error) => {
-            // A runtime must not be dropped, which waits, where nothing may wait.
-            bulk_runtime.shutdown_background();
-            Err(error)
-        }
-    }
+    Ok(())
 }
 
-/// Both endpoints with their addresses, and how to dial.
+/// Both endpoints, and how to dial.
 struct Opened {
-    main: (Endpoint, SocketAddr),
-    bulk: (Endpoint, SocketAddr),
+    main: Endpoint,
+    bulk: Endpoint,
+    bulk_port: u16,
     dialler: quinn::ClientConfig,
 }
 
-fn open_both(config: &NetworkConfig, bulk_runtime: &Runtime) -> Result<Opened, BindError> {
-    let main = open(config, config.quic, "data")?;
-    let bulk = {
+fn open_both(
+    config: &NetworkConfig,
+    bulk_runtime: &Runtime,
+) -> Result<(Opened, (SocketAddr, SocketAddr)), BindError> {
+    let (main, quic_address) = open(config, config.quic, "data")?;
+    let (bulk, bulk_address) = {
         let _inside = bulk_runtime.enter();
         open(config, config.bulk, "bulk")?
     };
-    let dialler = settings::client_config(&config.credentials, End::NodeDials)
-        .map_err(|error| BindError::Credentials(error.to_string()))?;
-    Ok(Opened { main, bulk, dialler })
+    let opened = Opened { main, bulk, bulk_port: bulk_address.port(), dialler: dialler(config)? };
+    Ok((opened, (quic_address, bulk_address)))
 }
 
+fn dialler(config: &NetworkConfig) -> Result<quinn::ClientConfig, BindError> {
+    settings::client_config(&config.credentials, End::NodeDials)
+        .map_err(|error| BindError::Credentials(error.to_string()))
+}
+
+/// Starts the tasks.
 fn run(
     config: NetworkConfig,
     inbound: Arc<dyn Inbound>,
-    bulk_runtime: Runtime,
+    bulk_runtime: Handle,
     opened: Opened,
-) -> Result<(Arc<Shared>, SocketAddr, SocketAddr), BindError> {
-    let Opened { main: (endpoint, quic), bulk: (bulk_endpoint, bulk), dialler } = opened;
+) -> Arc<Shared> {
+    let Opened { main, bulk, bulk_port, dialler } = opened;
     let budget = || Arc::new(Semaphore::new(config.limits.bulk_receive_bytes_max.div_ceil(PERMIT_BYTES)));
     let shared = Arc::new(Shared {
         me: config.member.node,
@@ -87,9 +124,9 @@ fn run(
         limits: config.limits,
         inbound,
         stats: Stats::default(),
-        main: Half { endpoint, runtime: Handle::current() },
-        bulk: Half { endpoint: bulk_endpoint, runtime: bulk_runtime.handle().clone() },
-        bulk_port: bulk.port(),
+        main: Half { endpoint: main, runtime: Handle::current() },
+        bulk: Half { endpoint: bulk, runtime: bulk_runtime.clone() },
+        bulk_port,
         dialler,
         sessions: Default::default(),
         node_budget: budget(),
@@ -103,14 +140,7 @@ fn run(
     tokio::spawn(accept(Arc::clone(&shared), false));
     bulk_runtime.spawn(accept(Arc::clone(&shared), true));
     tokio::spawn(sweep(Arc::clone(&shared)));
-    let stop = shared.stop_bulk.clone();
-    let thread = std::thread::Builder::new().name("bulk".to_owned());
-    thread.spawn(move || bulk_runtime.block_on(stop.cancelled())).map_err(|why| BindError::Socket {
-        address: bulk,
-        what: "bulk",
-        why,
-    })?;
-    Ok((shared, quic, bulk))
+    shared
 }
 
 fn open(

@@ -23,6 +23,19 @@ fn a_panicking_machine_heals_and_messages_behind_the_poison_are_answered() {
 }
 
 #[test]
+fn what_a_panic_leaves_unanswered_is_answered_in_a_fixed_order() {
+    virtually(async {
+        let scene = Scene::new(config());
+        let mut asked: Vec<Envelope> = (1..=20).rev().map(|seq| ask(seq, "hold")).collect();
+        asked.push(ask(21, "poison"));
+        scene.actor.deliver(asked);
+        scene.sent(21).await;
+        let sent: Vec<u64> = scene.desk.sent.lock().expect("a desk").iter().map(|sent| sent.op.seq).collect();
+        assert_eq!(sent, (1..=21).collect::<Vec<u64>>());
+    });
+}
+
+#[test]
 fn a_mint_is_answered_crashed_after_minted_since_minted_was_not_its_last_answer() {
     virtually(async {
         let scene = Scene::new(config());

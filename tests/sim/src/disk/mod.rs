@@ -19,11 +19,11 @@ use trees::SimTrees;
 pub(crate) use trees::{Image, Room};
 
 /// Who asked: the actor's place among its node's, and its life.
-pub(crate) type Origin = (usize, u32);
+pub type Origin = (usize, u32);
 
 /// Something that the disk is busy with, and that ends after a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// The group's sync.
     Commit,
     /// A step of the work on tables.
@@ -34,7 +34,7 @@ pub(crate) enum Turn {
 
 /// What follows from a request or the end of a turn.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Answers, in order.
     pub answers: Vec<(Origin, Feedback)>,
     /// Turns that begin, and how long they take in microseconds.
@@ -43,7 +43,7 @@ pub(crate) struct Outcome {
 
 /// How well a disk does.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Health {
+pub struct Health {
     /// Microseconds that a sync takes on average.
     pub sync_us: u64,
     /// In a million, blocks that can't be read.
@@ -53,7 +53,7 @@ pub(crate) struct Health {
 }
 
 /// The first shard's place among a node's actors.
-pub(crate) const FIRST_SHARD: usize = 2;
+pub const FIRST_SHARD: usize = 2;
 
 fn shard_of(origin: Origin) -> u32 {
     u32::try_from(origin.0 - FIRST_SHARD).expect("few shards")
@@ -70,7 +70,8 @@ fn cell_of(slot: SlotName) -> Cell {
 
 /// One node's disk.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
+    /// How well it does from now on.
     pub health: Health,
     dice: Dice,
     trees: SimTrees,
@@ -198,17 +199,17 @@ impl Disk {
     }
 
     /// What a power cut would leave now.
-    pub fn image(&self) -> Image {
+    pub(crate) fn image(&self) -> Image {
         self.trees.image()
     }
 
     /// A backup is put back.
-    pub fn put_back(&mut self, image: Image) {
+    pub(crate) fn put_back(&mut self, image: Image) {
         self.trees.put_back(image);
     }
 
     /// There is so much room from now on.
-    pub fn set_room(&self, room: Room) {
+    pub(crate) fn set_room(&self, room: Room) {
         self.trees.set_room(room);
     }
 

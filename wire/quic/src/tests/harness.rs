@@ -2,8 +2,8 @@
 
 use crate::samples;
 use crate::{
-    ClientEndpoint, Clock, ClusterCell, Credentials, Identity, Inbound, Kind, Limits, NetworkConfig,
-    NetworkHandle, NodeNetwork, PemPair, Source, create_ca, issue,
+    BindError, ClientEndpoint, Clock, ClusterCell, Credentials, Identity, Inbound, Kind, Limits,
+    NetworkConfig, NetworkHandle, NodeNetwork, PemPair, Source, create_ca, issue,
 };
 use anser_model::{FolderId, Hlc, Key, KeyspaceName, Level, Member, NodeId, Rid, Step};
 use anser_proto::client::{
@@ -15,7 +15,8 @@ use anser_proto::{Address, Body, Envelope, Role, Tick};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(super) const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -63,6 +64,7 @@ pub(super) struct Settings {
     pub credentials: Credentials,
     pub boot: u64,
     pub quic: SocketAddr,
+    pub bulk: SocketAddr,
     pub limits: Limits,
     pub cluster: ClusterCell,
     pub mute: bool,
@@ -71,7 +73,7 @@ pub(super) struct Settings {
 impl Settings {
     pub fn new(credentials: Credentials) -> Settings {
         let (limits, cluster) = (Limits::default(), ClusterCell::default());
-        Settings { credentials, boot: 1, quic: LOOPBACK, limits, cluster, mute: false }
+        Settings { credentials, boot: 1, quic: LOOPBACK, bulk: LOOPBACK, limits, cluster, mute: false }
     }
 }
 
@@ -95,6 +97,8 @@ pub(super) struct Told {
 pub(super) struct Seen {
     pub answers: Vec<(Source, Envelope)>,
     pub requests: usize,
+    /// Those of nodes by their numbers, clients' puts by their values.
+    pub taken: Vec<u64>,
     pub batches: usize,
     pub gossip: usize,
     pub up: Vec<NodeId>,
@@ -135,6 +139,7 @@ impl Inbound for Told {
                     Body::Gossip(_) => seen.gossip += 1,
                     body if body.is_request() => {
                         seen.requests += 1;
+                        seen.taken.push(mark(&envelope));
                         answers.extend(self.answer(&envelope).filter(|_| !self.mute));
                     }
                     _ => seen.answers.push((from, envelope)),
@@ -181,20 +186,28 @@ impl Drop for Node {
 
 impl Node {
     pub fn start(settings: Settings) -> Node {
+        Node::start_by(settings, NodeNetwork::start)
+    }
+
+    /// Started in some other way.
+    pub fn start_by(
+        settings: Settings,
+        start: impl FnOnce(NetworkConfig, Arc<dyn Inbound>) -> Result<NodeNetwork, BindError>,
+    ) -> Node {
         let id = settings.credentials.identity().node;
         let told = Arc::new(Told { mute: settings.mute, ..Told::default() });
         let clock: Clock = Arc::new(now);
         let config = NetworkConfig {
             credentials: settings.credentials,
             quic: settings.quic,
-            bulk: LOOPBACK,
+            bulk: settings.bulk,
             member: Member { node: id, folder: FolderId([1; 16]) },
             cluster: Arc::new(settings.cluster),
             boot: settings.boot,
             clock,
             limits: settings.limits,
         };
-        let network = NodeNetwork::start(config, Arc::clone(&told) as Arc<dyn Inbound>).unwrap();
+        let network = start(config, Arc::clone(&told) as Arc<dyn Inbound>).unwrap();
         let handle = network.handle();
         *told.handle.lock().unwrap() = Some(handle.clone());
         Node { id, network, handle, told }
@@ -255,6 +268,16 @@ impl Told {
             }
         };
         assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "waited in vain");
+    }
+}
+
+/// What a test tells a request by.
+fn mark(request: &Envelope) -> u64 {
+    match &request.body {
+        Body::Client(ClientRequest::Put(PutRequest { body: anser_model::Body::Value(value), .. })) => {
+            value.first_chunk().map_or(0, |mark| u64::from_le_bytes(*mark))
+        }
+        _ => request.op.seq,
     }
 }
 

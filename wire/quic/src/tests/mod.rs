@@ -1,4 +1,4 @@
-//! The network on real sockets of the loopback device.
+//! The network on real sockets of the loopback device, and on a simulated network in virtual time.
 
 mod client;
 mod garbage;
@@ -7,4 +7,5 @@ mod lanes;
 mod links;
 mod rejections;
 mod restart;
+mod simulated;
 mod undeliverable;
