@@ -77,6 +77,22 @@ impl Merging {
         Ok(())
     }
 
+    /// The merge's share of the time beside a job that took so long: with job after job it would never come to an end, and
+    /// there would be more and more tables.
+    pub fn take_share(
+        under_way: &mut Option<Merging>,
+        works: &Works,
+        took: Duration,
+    ) -> Result<(), StoreError> {
+        let began = Instant::now();
+        while let Some(merging) = under_way
+            && began.elapsed() < took * u32::from(merging.duty) / 100
+        {
+            Merging::go_on(under_way, works)?;
+        }
+        Ok(())
+    }
+
     fn install(self, works: &Works) -> Result<(), StoreError> {
         works.trees.sync_part(Part::Tables)?;
         let merged = self.merge.finish();

@@ -8,6 +8,7 @@ use anser_machine::{Feedback, Frozen, LogRecord, Lsn, StoredTable};
 use anser_storage::store::{Part, StoreError, TableEntry, Trees as _, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bytes of log records from which they are handed over while a shard is read back.
 const RECOVER_BYTES: usize = 1 << 20;
@@ -19,8 +20,10 @@ pub(super) fn run(works: &Works) {
         if works.port.has_failed() {
             return;
         }
+        let began = Instant::now();
         let done = match jobs.into_iter().next() {
-            Some(job) => carry_out(works, job, &mut under_way),
+            Some(job) => carry_out(works, job, &mut under_way)
+                .and_then(|()| Merging::take_share(&mut under_way.merging, works, began.elapsed())),
             None => Merging::go_on(&mut under_way.merging, works),
         };
         if let Err(error) = done {
