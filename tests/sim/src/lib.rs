@@ -19,6 +19,7 @@ mod phases;
 mod profile;
 pub mod runner;
 mod schedule;
+pub mod stage;
 mod truth;
 mod verdicts;
 mod world;

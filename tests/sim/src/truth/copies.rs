@@ -60,6 +60,11 @@ impl Copies {
         self.memory[slot] = self.durable(slot);
     }
 
+    /// What a key's copy holds in memory.
+    pub fn memory(&self, slot: usize) -> &KeyState {
+        &self.memory[slot]
+    }
+
     /// What a key's copy holds durably.
     pub fn durable(&self, slot: usize) -> KeyState {
         let stored = self.durable[slot].as_ref();

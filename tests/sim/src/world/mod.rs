@@ -7,7 +7,7 @@ pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
 mod power;
-mod route;
+pub(crate) mod route;
 mod steps;
 mod talk;
 
@@ -20,6 +20,7 @@ use crate::invariants::Read;
 use crate::journal::Journal;
 use crate::profile::Profile;
 use crate::schedule::Schedule;
+use crate::stage::Seen;
 use crate::truth::Truth;
 use crate::verdicts::{Invariant, Verdicts};
 use crate::{Options, founding};
@@ -75,6 +76,8 @@ pub(crate) struct World {
     pub faults: Faults,
     /// Which nodes have answered the founding.
     pub founded: Vec<bool>,
+    /// What the actors did, for a stage to tell of; none if nobody watches.
+    pub seen: Option<Vec<Seen>>,
     /// Whether the next store is a read repair.
     repairing: bool,
     buffer: BytesMut,
@@ -111,6 +114,7 @@ impl World {
             network: Network::new(Dice::new(seed, "network"), ends, profile.loss, profile.late),
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
+            seen: None,
             repairing: false,
             faults: Faults::new(seed),
             journal: Journal::new(options.log),
@@ -149,7 +153,8 @@ impl World {
         self.verdicts.judge(invariant, at, result);
     }
 
-    fn happen(&mut self, job: Job) {
+    /// Lets one thing happen.
+    pub fn happen(&mut self, job: Job) {
         if let Job::Frame { to: node, .. }
         | Job::Mail { node, .. }
         | Job::Wake { node, .. }

@@ -7,6 +7,7 @@ use crate::coverage::Situation;
 use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::{dots_are_unique, failed_leaves_nothing, incarnations_grow, steps_grow};
+use crate::stage::Seen;
 use crate::verdicts::Invariant;
 use anser_machine::{Count, DiskRequest, Fact, Feedback};
 use anser_model::{Key, KeyspaceId};
@@ -18,6 +19,7 @@ use anser_storage::record;
 impl World {
     /// An actor asks the disk.
     pub(super) fn see_request(&mut self, n: usize, actor: usize, request: &DiskRequest) {
+        self.tell(|| Seen::Asked { node: n, actor, request: request.clone() });
         let DiskRequest::Append(log_record) = request else { return };
         let record = record::decode(&log_record.bytes).expect("a shard appends records");
         let Some(slot) = self.truth.slot_of(record.key.as_bytes()) else { return };
@@ -52,6 +54,7 @@ impl World {
 
     /// The disk answers.
     pub(super) fn see_feedback(&mut self, n: usize, actor: usize, feedback: &Feedback) {
+        self.tell(|| Seen::Answered { node: n, actor, feedback: feedback.clone() });
         match feedback {
             Feedback::Durable { through } => {
                 let shard = u32::try_from(actor - FIRST_SHARD).expect("few shards");
@@ -94,6 +97,7 @@ impl World {
 
     /// A node's actors are told something.
     pub(super) fn see_fact(&mut self, n: usize, fact: &Fact) {
+        self.tell(|| Seen::Learnt { node: n, fact: fact.clone() });
         match fact {
             Fact::PeersChanged(peers) => {
                 if peers.values().any(|peer| peer.state == PeerState::Dead) {

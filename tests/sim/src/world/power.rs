@@ -45,6 +45,21 @@ impl World {
         if !self.nodes[n].up {
             return;
         }
+        let node = &mut self.nodes[n];
+        let unsynced = node.disk.unsynced();
+        let kept = match node.dice.below(if power_loss { 3 } else { 4 }) {
+            0 => 0,
+            1 | 2 => node.dice.index(unsynced + 1),
+            _ => unsynced,
+        };
+        self.kill_keeping(n, kept);
+    }
+
+    /// A node's process ends at once. Of what was not synced the first `kept` changes stay.
+    pub fn kill_keeping(&mut self, n: usize, kept: usize) {
+        if !self.nodes[n].up {
+            return;
+        }
         let at = self.schedule.now();
         let node = &mut self.nodes[n];
         node.up = false;
@@ -52,11 +67,6 @@ impl World {
         node.held.clear();
         node.boot += 1;
         let unsynced = node.disk.unsynced();
-        let kept = match node.dice.below(if power_loss { 3 } else { 4 }) {
-            0 => 0,
-            1 | 2 => node.dice.index(unsynced + 1),
-            _ => unsynced,
-        };
         node.disk.crash(kept);
         let writing = node.disk.is_writing_table();
         node.cells.clear();

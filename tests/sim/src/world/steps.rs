@@ -5,6 +5,7 @@ use super::{Job, World};
 use crate::coverage::{Injected, Situation};
 use crate::disk::Outcome;
 use crate::schedule::MS;
+use crate::stage::Seen;
 use anser_machine::{Effect, Event, Outbox};
 use anser_proto::Refusal;
 
@@ -115,6 +116,7 @@ impl World {
     /// A step panicked: the machine is gone, what it was handed is answered, and it is built again after a pause.
     fn panic(&mut self, n: usize, actor: usize) {
         self.coverage.inject(Injected::Panic);
+        self.tell(|| Seen::Panicked { node: n, actor });
         let at = self.schedule.now();
         let boot = self.nodes[n].boot;
         let cell = &mut self.nodes[n].cells[actor];
