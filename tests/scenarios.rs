@@ -20,7 +20,8 @@ fn stories() -> Vec<PathBuf> {
 /// Where a scene differs from its story, for people.
 fn difference(path: &Path, scene: &Scene) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (expected, got): (Vec<&str>, Vec<&str>) = (scene.expected.lines().collect(), scene.got.lines().collect());
+    let (expected, got): (Vec<&str>, Vec<&str>) =
+        (scene.expected.lines().collect(), scene.got.lines().collect());
     let same = expected.iter().zip(&got).take_while(|(expected, got)| expected == got).count();
     let marked = |lines: &[&str]| {
         let mark = |(at, line): (usize, &&str)| format!("    {} {line}\n", if at < same { ' ' } else { '|' });

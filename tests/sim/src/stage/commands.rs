@@ -3,15 +3,15 @@
 //! | command | what it does |
 //! |---|---|
 //! | `cluster nodes=3 [dcs=1] [memtable=BYTES]` | a new cluster, founded; so many nodes in each data centre |
-//! | `tell clients nodes disks facts gossip` | what is told of from now on; `tell` alone: all but gossip |
+//! | `tell clients nodes disks facts gossip Kind` | what is told of from now on; `tell` alone: all but gossip |
 //! | `put c1 KEY VALUE`, `delete c1 KEY`, `get c1 KEY` | a client asks a node: `at=n1 minter=n2 context=T1\|none level=all keyspace=strict within=300ms` |
 //! | `retry c1 [at=n2]` | the client tries its last write again |
-//! | `hold [n1 -> n2] [Kind]`, `free` | holds what is on such a way from now on; holds nothing more, and delivers what was |
+//! | `hold [n1 -> n2] [Kind]`, `hold n1 <-> n2`, `free` | holds what is on such a way from now on; holds nothing more, and delivers what was |
 //! | `deliver`, `drop`, `twice`, `newest` `[n1 -> n2] [Kind]` | delivers held messages, loses them, delivers them and keeps them, delivers the newest first |
 //! | `way` | what is held |
-//! | `cut n1 n2`, `cut n1 -> n2`, `cut n1`, `mend` | nothing passes between nodes, one way, or from and to one; all passes again |
-//! | `disk n1 slow\|fast`, `sync n1`, `table n1` | its disk ends nothing by itself; ends one sync; ends one step of its work on tables |
-//! | `crash n1 [keep=all]`, `start n1`, `pause n1`, `resume n1` | processes end (and lose what was not synced), start, stop, go on |
+//! | `cut n1 -> n2`, `cut n1`, `cut n1 n2 \| n3`, `mend` | nothing passes one way, from and to a node, between two sides; all passes again |
+//! | `disk slow n1 n2`, `disk fast n1`, `sync n1`, `table n1` | disks end nothing by themselves; do again; end one sync; end one step of their work on tables |
+//! | `crash n1 n2 [keep=all]`, `start n1`, `pause n1`, `resume n1` | processes end (and lose what was not synced), start, stop, go on |
 //! | `panic n1.coordinator`, `panic n1.replica KEY` | the next step of an actor panics |
 //! | `time 500ms` | time passes |
 //! | `where KEY`, `show KEY`, `beliefs` | who has a key; what they hold of it; what nodes believe of each other |
@@ -20,7 +20,7 @@
 
 use super::client::Extras;
 use super::wires::{Held, Wire};
-use super::{COMMAND_US, CLIENTS, Stage, Telling};
+use super::{CLIENTS, COMMAND_US, KEYS_MAX, Stage, Telling};
 use crate::disk::Turn;
 use crate::faults::Undo;
 use crate::schedule::MS;
@@ -81,7 +81,10 @@ fn key(text: &str) -> Result<Key, String> {
 
 fn client(name: &str) -> Result<usize, String> {
     let number = name.strip_prefix('c').and_then(|number| number.parse::<usize>().ok());
-    number.filter(|number| (1..=CLIENTS).contains(number)).map(|n| n - 1).ok_or(format!("{name} is no client"))
+    number
+        .filter(|number| (1..=CLIENTS).contains(number))
+        .map(|n| n - 1)
+        .ok_or(format!("{name} is no client"))
 }
 
 fn value(text: &str) -> Value {
@@ -102,14 +105,23 @@ impl Stage {
             }
             ("get", [c, key_text]) => self.get(client(c)?, key(key_text)?, &self.extras(named)?)?,
             ("retry", [c]) => self.retry(client(c)?, &self.extras(named)?)?,
+            ("hold", [a, "<->", b]) => {
+                for way in [[*a, "->", *b], [*b, "->", *a]] {
+                    let wire = self.wire(&way)?;
+                    self.handle_held(verb, wire)?;
+                }
+            }
             ("hold" | "free" | "deliver" | "drop" | "twice" | "newest" | "way", wire) => {
                 let wire = self.wire(wire)?;
                 self.handle_held(verb, wire)?;
             }
             ("cut" | "mend", ends) => self.cut(verb == "cut", ends)?,
-            ("disk" | "sync" | "table", [node, rest @ ..]) => self.handle_disk(verb, node, rest)?,
-            ("crash" | "start" | "pause" | "resume", [node]) => {
-                self.handle_process(verb, self.node(node)?, named)?;
+            ("disk", [pace @ ("slow" | "fast"), nodes @ ..]) => self.handle_disks(pace, nodes)?,
+            ("sync" | "table", nodes @ [_, ..]) => self.handle_disks(verb, nodes)?,
+            ("crash" | "start" | "pause" | "resume", nodes @ [_, ..]) => {
+                for node in nodes {
+                    self.handle_process(verb, self.node(node)?, named)?;
+                }
             }
             ("panic", [actor, rest @ ..]) => self.panic(actor, rest)?,
             ("time", [text]) => {
@@ -157,6 +169,7 @@ impl Stage {
         let usual = ["clients", "nodes", "disks", "facts"];
         let telling = if telling.is_empty() { &usual } else { telling };
         self.telling.clear();
+        self.kinds.clear();
         for word in telling {
             self.telling.insert(match *word {
                 "clients" => Telling::Clients,
@@ -164,6 +177,10 @@ impl Stage {
                 "disks" => Telling::Disks,
                 "facts" => Telling::Facts,
                 "gossip" => Telling::Gossip,
+                kind if kind.starts_with(char::is_uppercase) => {
+                    self.kinds.insert(kind.to_owned());
+                    continue;
+                }
                 other => return Err(format!("{other} can't be told of")),
             });
         }
@@ -226,18 +243,24 @@ impl Stage {
         let mut ways = Vec::new();
         match ends {
             [a, "->", b] => ways.push((self.node(a)?, self.node(b)?)),
-            [a, b] => {
-                let (a, b) = (self.node(a)?, self.node(b)?);
-                ways.extend([(a, b), (b, a)]);
-            }
             [a] => {
                 let a = self.node(a)?;
                 ways.extend(nodes.iter().filter(|b| **b != a).flat_map(|b| [(a, *b), (*b, a)]));
             }
+            sides if sides.contains(&"|") => {
+                let mut sides = sides.split(|word| *word == "|");
+                let (left, right) = (sides.next().unwrap_or(&[]), sides.next().unwrap_or(&[]));
+                for a in left {
+                    for b in right {
+                        let (a, b) = (self.node(a)?, self.node(b)?);
+                        ways.extend([(a, b), (b, a)]);
+                    }
+                }
+            }
             [] if !cut => {
                 ways.extend(nodes.iter().flat_map(|a| nodes.iter().map(|b| (*a, *b))));
             }
-            _ => return Err("what is cut: n1, or n1 n2, or n1 -> n2".to_owned()),
+            _ => return Err("what is cut: n1, or n1 -> n2, or n1 n2 | n3".to_owned()),
         }
         for (from, to) in ways {
             if cut != self.world.network.is_cut(from, to) {
@@ -247,31 +270,36 @@ impl Stage {
         Ok(())
     }
 
-    fn handle_disk(&mut self, verb: &str, node: &str, rest: &[&str]) -> Result<(), String> {
-        let n = self.node(node)?;
-        match (verb, rest) {
-            ("disk", ["slow"]) => {
-                self.slow_disks.insert(n);
-            }
-            ("disk", ["fast"]) => {
-                self.slow_disks.remove(&n);
-                for (node, boot, turn) in self.take_turns(n, |_| true) {
-                    self.let_happen(Job::Disk { node, boot, turn });
+    fn handle_disks(&mut self, verb: &str, nodes: &[&str]) -> Result<(), String> {
+        for node in nodes {
+            let n = self.node(node)?;
+            match verb {
+                "slow" => {
+                    self.slow_disks.insert(n);
+                }
+                "fast" => {
+                    self.slow_disks.remove(&n);
+                    self.end_turns(n, |_| true);
+                }
+                _ => {
+                    let meant = if verb == "sync" { Turn::Commit } else { Turn::Tables };
+                    if !self.end_turns(n, |turn| turn == meant) {
+                        return Err(format!("the disk of {node} has nothing of that to end"));
+                    }
                 }
             }
-            ("sync" | "table", []) => {
-                let meant = if verb == "sync" { Turn::Commit } else { Turn::Tables };
-                let turns = self.take_turns(n, |turn| turn == meant);
-                if turns.is_empty() {
-                    return Err("its disk has nothing of that to end".to_owned());
-                }
-                for (node, boot, turn) in turns {
-                    self.let_happen(Job::Disk { node, boot, turn });
-                }
-            }
-            _ => return Err("a disk is slow or fast".to_owned()),
         }
         Ok(())
+    }
+
+    /// Ends a disk's turns of a kind; whether there was one.
+    fn end_turns(&mut self, n: usize, meant: impl Fn(Turn) -> bool) -> bool {
+        let turns = self.take_turns(n, meant);
+        let some = !turns.is_empty();
+        for (node, boot, turn) in turns {
+            self.let_happen(Job::Disk { node, boot, turn });
+        }
+        some
     }
 
     fn take_turns(&mut self, n: usize, meant: impl Fn(Turn) -> bool) -> Vec<(usize, u32, Turn)> {
@@ -292,6 +320,7 @@ impl Stage {
                 };
                 self.world.kill_keeping(n, kept);
                 self.copies[n].crash();
+                (0..KEYS_MAX).for_each(|slot| self.copies[n].remember(slot));
                 self.take_turns(n, |_| true);
             }
             "start" => self.world.start_after(n, 0),
@@ -331,9 +360,8 @@ impl Stage {
         for n in self.names.nodes().into_iter().filter(|n| found.replicas.contains(n)) {
             let (durable, memory) = (self.copies[n].durable(slot), self.copies[n].memory(slot).clone());
             let state = self.names.state(&durable);
-            let unsynced = |names: &mut super::Names, memory: &KeyState| {
-                format!(", in memory {}", names.state(memory))
-            };
+            let unsynced =
+                |names: &mut super::Names, memory: &KeyState| format!(", in memory {}", names.state(memory));
             let more = match self.world.nodes[n].up {
                 false => ", down".to_owned(),
                 true if memory != durable => unsynced(&mut self.names, &memory),
@@ -350,9 +378,7 @@ impl Stage {
             let Some(peers) = self.beliefs.get(&n) else { continue };
             let mut words: Vec<String> = peers
                 .iter()
-                .map(|(id, peer)| {
-                    format!("{} {} {}", self.names.id(id), peer.state.name(), peer.incarnation)
-                })
+                .map(|(id, peer)| format!("{} {} {}", self.names.id(id), peer.state.name(), peer.incarnation))
                 .collect();
             words.sort();
             self.lines.push(format!("{}: {}", self.names.node(n), words.join(", ")));

@@ -25,7 +25,7 @@ use crate::world::route::OPERATOR;
 use crate::world::{Job, World};
 use anser_machine::{DiskRequest, Fact, Feedback, Peers};
 use anser_model::KeyState;
-use anser_proto::{Body, Role};
+use anser_proto::{Body, Envelope, Role};
 use anser_replica::{EngineLimits, Limits};
 use anser_storage::record;
 use bytes::Bytes;
@@ -71,6 +71,8 @@ struct Stage {
     slow_disks: BTreeSet<usize>,
     turns: Vec<(usize, u32, Turn)>,
     telling: BTreeSet<Telling>,
+    /// Kinds of messages that are told of whatever else is.
+    kinds: BTreeSet<String>,
     beliefs: BTreeMap<usize, Arc<Peers>>,
     copies: Vec<Copies>,
     keys: Vec<Bytes>,
@@ -97,8 +99,7 @@ impl Stage {
         let mut world = World::new(SEED, profile, Options::default());
         (world.network.steady, world.network.not_sent) = (true, 0);
         let usual = EngineLimits::default();
-        let engine =
-            EngineLimits { memtable_bytes: memtable_bytes.unwrap_or(usual.memtable_bytes), ..usual };
+        let engine = EngineLimits { memtable_bytes: memtable_bytes.unwrap_or(usual.memtable_bytes), ..usual };
         for node in &mut world.nodes {
             node.disk.health = Health { sync_us: 0, bad_blocks: 0, fails: false };
             node.bounds.replica = Limits { engine, ..Limits::default() };
@@ -119,6 +120,7 @@ impl Stage {
             slow_disks: BTreeSet::new(),
             turns: Vec::new(),
             telling: [Telling::Clients, Telling::Nodes, Telling::Disks, Telling::Facts].into(),
+            kinds: BTreeSet::new(),
             beliefs,
             copies,
             keys: Vec::new(),
@@ -165,12 +167,7 @@ impl Stage {
         for seen in seen {
             match seen {
                 Seen::Said { node, envelope } if envelope.to.slot != OPERATOR => {
-                    let mark = self.mark(node, &envelope);
-                    let to = if envelope.to.role == Role::Session { Telling::Clients } else { Telling::Nodes };
-                    let telling = if matches!(envelope.body, Body::Gossip(_)) { Telling::Gossip } else { to };
-                    let (from, to) = (self.names.address(&envelope.from), self.names.address(&envelope.to));
-                    let body = self.names.body(&envelope.body);
-                    self.line(telling, format!("{from} -> {to} {body}{mark}"));
+                    self.hear_message(node, &envelope);
                 }
                 Seen::Said { .. } => {}
                 Seen::Asked { node, actor, request } => self.hear_request(node, actor, &request),
@@ -185,6 +182,20 @@ impl Stage {
         if let Some(broken) = self.world.verdicts.broken() {
             let line = format!("BROKEN {}: {}", broken.invariant, broken.what);
             self.line(Telling::Clients, line);
+        }
+    }
+
+    fn hear_message(&mut self, n: usize, envelope: &Envelope) {
+        let telling = match (&envelope.body, envelope.to.role) {
+            (Body::Gossip(_), _) => Telling::Gossip,
+            (_, Role::Session) => Telling::Clients,
+            _ => Telling::Nodes,
+        };
+        // The states in a message get their names here, told of or not.
+        let (body, mark) = (self.names.body(&envelope.body), self.mark(n, envelope));
+        let (from, to) = (self.names.address(&envelope.from), self.names.address(&envelope.to));
+        if self.telling.contains(&telling) || self.kinds.contains(words::kind(&envelope.body)) {
+            self.add_line(&format!("{from} -> {to} {body}{mark}"));
         }
     }
 
@@ -212,8 +223,10 @@ impl Stage {
                     let slot = self.slot(record.key.as_bytes());
                     self.copies[n].read_back(log_record, slot, record.state);
                 }
-                if next.is_some() {
-                    (0..KEYS_MAX).for_each(|slot| self.copies[n].remember(slot));
+                for slot in (0..self.keys.len()).filter(|_| next.is_some()) {
+                    if Stage::shard_actor(partition_of(&self.keys[slot])) == actor {
+                        self.copies[n].remember(slot);
+                    }
                 }
             }
             Feedback::RecoveredTables { .. }
@@ -234,9 +247,9 @@ impl Stage {
         if let Fact::PeersChanged(peers) = fact {
             let before = self.beliefs.insert(n, Arc::clone(peers)).unwrap_or_default();
             for (id, peer) in peers.iter() {
-                let news = before.get(id).is_none_or(|known| {
-                    (known.state, known.incarnation) != (peer.state, peer.incarnation)
-                });
+                let news = before
+                    .get(id)
+                    .is_none_or(|known| (known.state, known.incarnation) != (peer.state, peer.incarnation));
                 if news {
                     let (who, whom) = (self.names.node(n), self.names.id(id));
                     let (state, incarnation) = (peer.state.name(), peer.incarnation);
@@ -251,12 +264,15 @@ impl Stage {
     }
 
     fn line(&mut self, telling: Telling, line: String) {
-        if !self.telling.contains(&telling) {
-            return;
+        if self.telling.contains(&telling) {
+            self.add_line(&line);
         }
+    }
+
+    fn add_line(&mut self, line: &str) {
         let passed = self.since.map(|since| (self.world.now() - since + 50 * MS) / (100 * MS));
         let passed = passed.map(|tenths| format!("+{}.{}s ", tenths / 10, tenths % 10));
-        self.lines.push(passed.unwrap_or_default() + &line);
+        self.lines.push(passed.unwrap_or_default() + line);
     }
 
     /// The place of a key among those that the story wrote.
@@ -267,6 +283,10 @@ impl Stage {
             self.keys.len() - 1
         })
     }
+}
+
+fn partition_of(store_key: &Bytes) -> u16 {
+    u16::from_be_bytes([store_key[0], store_key[1]])
 }
 
 fn shard_of(actor: usize) -> u32 {

@@ -29,7 +29,8 @@ impl Names {
         let mut order: Vec<usize> = (0..world.nodes.len()).collect();
         order.sort_by_key(|n| (world.nodes[*n].entry.dc.clone(), *n));
         let ids = world.nodes.iter().map(|node| node.id()).collect();
-        Names { order, ids, ..Names::default() }
+        let digests = [(KeyState::default().digest(), "nothing".to_owned())].into();
+        Names { order, ids, digests, ..Names::default() }
     }
 
     /// All nodes' places, in the order of their names.

@@ -77,16 +77,24 @@ pub fn rewritten(text: &str, scenes: &[Scene]) -> String {
 mod tests {
     use super::*;
 
-    const STORY: &str = "# A put.\ncluster nodes=3\n----\nok\n\nwhere k\n----\nk is at n9\n\nnonsense\nbeliefs\n";
+    const STORY: &str =
+        "# A put.\ncluster nodes=3\n----\nok\n\nwhere k\n----\nk is at n9\n\nnonsense\nbeliefs\n";
 
     #[test]
     fn a_story_is_played_to_its_end_and_says_where_it_differs() {
         let scenes = play(STORY);
-        let brief: Vec<(usize, &str, bool)> =
-            scenes.iter().map(|scene| (scene.line, &scene.command[..], scene.got == scene.expected)).collect();
+        let brief: Vec<(usize, &str, bool)> = scenes
+            .iter()
+            .map(|scene| (scene.line, &scene.command[..], scene.got == scene.expected))
+            .collect();
         assert_eq!(
             brief,
-            [(2, "cluster nodes=3", true), (6, "where k", false), (10, "nonsense", false), (11, "beliefs", false)]
+            [
+                (2, "cluster nodes=3", true),
+                (6, "where k", false),
+                (10, "nonsense", false),
+                (11, "beliefs", false)
+            ]
         );
         assert_eq!((&scenes[1].got[..], &scenes[2].got[..]), ("k is at n1 n2 n3", "error: no such command"));
     }
@@ -97,6 +105,8 @@ mod tests {
         let again = play(&text);
         assert!(again.iter().all(|scene| scene.got == scene.expected), "{again:?}");
         assert_eq!(rewritten(&text, &again), text);
-        assert!(text.starts_with("# A put.\ncluster nodes=3\n----\nok\n\nwhere k\n----\nk is at n1 n2 n3\n\n"));
+        assert!(
+            text.starts_with("# A put.\ncluster nodes=3\n----\nok\n\nwhere k\n----\nk is at n1 n2 n3\n\n")
+        );
     }
 }

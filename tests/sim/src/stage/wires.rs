@@ -7,6 +7,9 @@ use anser_proto::frame;
 use anser_proto::{Body, Envelope, Role, Tick};
 use bytes::Bytes;
 
+/// Virtual time that is given to one held message, so that its first consequences are told below it.
+const DELIVERY_US: u64 = 10;
+
 /// Which messages are meant. What is not said means all, but gossip only by its kind or as `Gossip`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wire {
@@ -73,9 +76,7 @@ impl Stage {
     pub(super) fn carry(&mut self, job: Job) {
         let (from, to, boot, bytes) = match &job {
             Job::Frame { from, to, boot, bytes } => (*from, *to, *boot, bytes.clone()),
-            Job::Reply { client, from, bytes } => {
-                (*from, self.world.nodes.len() + client, 0, bytes.clone())
-            }
+            Job::Reply { client, from, bytes } => (*from, self.world.nodes.len() + client, 0, bytes.clone()),
             _ => return self.let_happen(job),
         };
         let envelope = self.decode(from, to, &bytes);
@@ -101,6 +102,7 @@ impl Stage {
             self.lines.push("  (meant for a process that has ended)".into());
         }
         self.arrive(held.from, held.to, held.boot, held.bytes.clone());
+        self.pass(DELIVERY_US);
     }
 
     /// Takes the held messages that are meant out.

@@ -64,15 +64,14 @@ impl Names {
         let what = match body {
             Body::Gossip(gossip) => self.gossip(gossip),
             Body::Replicate(request) => self.replicate(request),
-            Body::Replicated(ReplicaReply::Minted { state, .. } | ReplicaReply::State { state, .. }) => {
-                self.encoded(state)
-            }
+            Body::Replicated(ReplicaReply::State { state, .. }) => self.encoded(state),
             Body::Replicated(ReplicaReply::Digest { digest, .. }) => format!("of {}", self.digest(*digest)),
             Body::ForwardPut(put) | Body::Client(ClientRequest::Put(put)) => self.put(put),
             Body::Client(ClientRequest::Get(get)) => get_words(get),
             Body::ClientReply(reply) | Body::ForwardPutReply(reply) => self.reply(reply),
             Body::Refused(refusal) => format!("{refusal:?}"),
-            Body::Replicated(ReplicaReply::Durable)
+            // What was minted is in the line of its append, or in those of the stores that follow.
+            Body::Replicated(ReplicaReply::Minted { .. } | ReplicaReply::Durable)
             | Body::Client(ClientRequest::DescribeRing | ClientRequest::DescribeCluster)
             | Body::Admin(_)
             | Body::AdminReply(_) => String::new(),
