@@ -8,6 +8,7 @@ use std::ops::Range;
 pub const USAGE: &str = "\
 usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M] [--json] [--require-coverage]
                                        [--log] [--hash] [--shrink] [--skip FAULT,…] [--lying-disks]
+                                       [--eager-timers]
 
   --seeds A..B         all seeds from A on, B excluded
   --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, long; all: one after the other
@@ -19,7 +20,8 @@ usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M]
   --hash               print one line with the hash of each run
   --shrink             leave out the faults that a failure doesn't need
   --skip FAULT,…       leave out these faults, by their numbers in the log
-  --lying-disks        let the disks lie about syncing (the run must fail)";
+  --lying-disks        let the disks lie about syncing (the run must fail)
+  --eager-timers       give each machine a twin whose timeouts are called early and twice, and which must do the same";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -81,6 +83,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--hash" => command.hash = true,
             "--shrink" => command.shrink = true,
             "--lying-disks" => command.options.lying_disks = true,
+            "--eager-timers" => command.options.eager_timers = true,
             "--help" | "-h" => return Err(USAGE.to_owned()),
             seed if !seed.starts_with('-') => {
                 let seed = number(seed)?;

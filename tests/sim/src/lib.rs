@@ -21,6 +21,7 @@ pub mod runner;
 mod schedule;
 pub mod stage;
 mod truth;
+pub mod twin;
 mod verdicts;
 mod world;
 
@@ -38,6 +39,19 @@ pub struct Options {
     pub skip: BTreeSet<u64>,
     /// Disks that say that they synced and did not: no store survives them, and the invariants must say so.
     pub lying_disks: bool,
+    /// Give each machine a [`twin::Twin`], whose timeouts are called early and twice, and which must do the same.
+    pub eager_timers: bool,
+}
+
+impl Options {
+    /// The arguments of the command line that ask for it, the log apart.
+    pub fn arguments(&self) -> String {
+        let skip: Vec<String> = self.skip.iter().map(u64::to_string).collect();
+        let skip = if skip.is_empty() { String::new() } else { format!(" --skip {}", skip.join(",")) };
+        let lying = if self.lying_disks { " --lying-disks" } else { "" };
+        let eager = if self.eager_timers { " --eager-timers" } else { "" };
+        skip + lying + eager
+    }
 }
 
 /// What came of one run.

@@ -76,11 +76,9 @@ fn run_seed(command: &Command, seed: u64, profile: &Profile, total: &Mutex<Total
     let report = crate::run(seed, profile, &command.options);
     let failure = report.violation.as_ref().map(|violation| {
         let shrunk = if command.shrink { shrink(&report, profile, &command.options) } else { command.options.clone() };
-        let skip: Vec<String> = shrunk.skip.iter().map(u64::to_string).collect();
-        let skip = if skip.is_empty() { String::new() } else { format!(" --skip {}", skip.join(",")) };
-        let lying = if shrunk.lying_disks { " --lying-disks" } else { "" };
+        let arguments = shrunk.arguments();
         format!(
-            "seed {seed} profile {}: {} broken at {:.6} s: {}; replay: cargo sim {seed} --profile {}{skip}{lying}",
+            "seed {seed} profile {}: {} broken at {:.6} s: {}; replay: cargo sim {seed} --profile {}{arguments}",
             profile.name, violation.invariant, violation.at_us as f64 / 1e6, violation.what, profile.name
         )
     });

@@ -40,6 +40,7 @@ invariants! {
     StoreOpensAgain = "store_opens_again",
     HealedClusterAnswers = "healed_cluster_answers",
     MachinesDontPanic = "machines_dont_panic",
+    TimeoutsAreHarmless = "timeouts_are_harmless",
 }
 
 /// A broken invariant.
