@@ -4,6 +4,9 @@
 //! Keeps, exactly: a call before a timeout is due has no effect, and moves no timeout. A call when it is due moves the next
 //! one past that moment, or there is none any more, so that no host can spin. A second call at once is as an early one. So
 //! whatever else happens, both machines do the same, and want to be woken at the same times.
+//!
+//! Calls in vain are given the wall clock as the sibling knew it last. A machine that stamps what it says follows the wall
+//! clock whenever it is called, in vain or not; if that clock goes back later, the stamps tell, and may.
 
 use anser_machine::{Event, Machine, Now, Outbox};
 use anser_proto::Tick;
@@ -32,10 +35,13 @@ impl Twin {
         said: &Outbox,
         next: Option<(Tick, &'static str)>,
     ) -> Result<(), String> {
-        // What a machine knows of the wall clock is as old as its last step.
         let last = self.last;
         for tick in early.iter().filter(|tick| (last.tick..now.tick).contains(*tick)) {
             self.call_in_vain(Now { tick: *tick, ..last }, "early")?;
+        }
+        if event.is_none() && self.due(now).is_none() {
+            // Its host was woken too early, and left the sibling alone.
+            return self.call_in_vain(Now { tick: now.tick, ..last }, "early");
         }
         self.last = now;
         let mut out = Outbox::new();
