@@ -52,7 +52,8 @@ fn timeouts_that_come_early_or_twice_change_nothing() {
             scope.spawn({
                 let eager = eager.clone();
                 move || {
-                    let (plain, twinned) = (run(2000, &profile, &Options::default()), run(2000, &profile, &eager));
+                    let (plain, twinned) =
+                        (run(2000, &profile, &Options::default()), run(2000, &profile, &eager));
                     passes(&twinned);
                     assert_eq!(plain.hash, twinned.hash, "{}", profile.name);
                     let judged = twinned.checks.iter().find(|(name, _)| *name == "timeouts_are_harmless");

@@ -60,7 +60,11 @@ impl Twin {
             return Err(format!("its twin, called early and twice, did {own} instead of {its}"));
         }
         let own = self.machine.next_timeout();
-        if own == next { Ok(()) } else { Err(format!("its twin wants to be woken at {own:?} instead of {next:?}")) }
+        if own == next {
+            Ok(())
+        } else {
+            Err(format!("its twin wants to be woken at {own:?} instead of {next:?}"))
+        }
     }
 
     /// The timeout that is due.
@@ -80,7 +84,10 @@ impl Twin {
             return Err(format!("a timeout called {how} at {:?}, due at {before:?}, did {out:?}", now.tick));
         }
         if before != after {
-            return Err(format!("a timeout called {how} at {:?} moved from {before:?} to {after:?}", now.tick));
+            return Err(format!(
+                "a timeout called {how} at {:?} moved from {before:?} to {after:?}",
+                now.tick
+            ));
         }
         Ok(())
     }

@@ -208,12 +208,13 @@ impl Stage {
     }
 
     fn handle_held(&mut self, verb: &str, wire: Wire) -> Result<(), String> {
-        match verb {
-            "hold" => return Ok(self.wires.push(wire)),
-            "way" => {
-                return Ok(self.lines.extend(self.held.iter().map(|held| held.text.clone())));
-            }
-            _ => {}
+        if verb == "hold" {
+            self.wires.push(wire);
+            return Ok(());
+        }
+        if verb == "way" {
+            self.lines.extend(self.held.iter().map(|held| held.text.clone()));
+            return Ok(());
         }
         if verb == "free" {
             self.wires.clear();
