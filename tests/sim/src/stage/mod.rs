@@ -1,7 +1,7 @@
 //! A stage for stories: a small cluster of the production machines, hosted as in every run of the simulator, but with the
 //! network, the disks and the time in the hands of a script.
 //!
-//! Between two commands nothing happens. A command takes [`COMMAND_US`] of virtual time, in which all that is not held
+//! Between two commands nothing happens. A command takes two milliseconds of virtual time, in which all that is not held
 //! arrives and is synced. What the machines do is told in the order that they do it. Deliberately absent: chance (every
 //! message takes the same time), and judgement: a script says what must come out.
 
