@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The arrows: a crate and the crates of ours that it may lean on.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("anser-model", &[]),
     ("anser-proto", &["anser-model"]),
     ("anser-quic", &["anser-model", "anser-proto"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("anser-membership", &["anser-model", "anser-proto", "anser-machine", "anser-storage"]),
     ("anser-coordinator", &["anser-model", "anser-proto", "anser-machine", "anser-storage"]),
     ("anser-replica", &["anser-model", "anser-proto", "anser-machine", "anser-storage"]),
+    ("anser-compactor", &["anser-model", "anser-proto", "anser-machine", "anser-storage"]),
     ("anser-host", &["anser-model", "anser-proto", "anser-machine"]),
     (
         "anser-sim",
@@ -29,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "anser-membership",
             "anser-coordinator",
             "anser-replica",
+            "anser-compactor",
         ],
     ),
     (
@@ -43,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "anser-membership",
             "anser-coordinator",
             "anser-replica",
+            "anser-compactor",
             "anser-host",
         ],
     ),
@@ -59,6 +62,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "anser-membership",
             "anser-coordinator",
             "anser-replica",
+            "anser-compactor",
             "anser-host",
         ],
     ),
@@ -79,7 +83,7 @@ const RESERVED: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that can reach no clock, socket, disk, thread or executor.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "wire/model",
     "wire/proto",
     "actors/machine",
@@ -87,6 +91,7 @@ const PURE: [&str; 7] = [
     "actors/membership",
     "actors/coordinator",
     "actors/replica",
+    "actors/compactor",
 ];
 
 /// Longest file, in lines, tests beside the code counted; the reason stands with each exception.

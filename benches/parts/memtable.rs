@@ -20,14 +20,14 @@ pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("memtable of 100,000 keys");
     group.throughput(Throughput::Elements(1));
     let mut table = Memtable::new();
-    keys[..KEYS].iter().for_each(|key| table.insert(key, state.clone(), Lsn(1)));
+    keys[..KEYS].iter().for_each(|key| table.insert(key, state.clone(), Lsn(1), false));
     let mut at = 0;
     let mut next = || {
         at = (at + STRIDE) % KEYS;
         &keys[at]
     };
     group.bench_function("overwrite", |bencher| {
-        bencher.iter(|| table.insert(next(), state.clone(), Lsn(2)));
+        bencher.iter(|| table.insert(next(), state.clone(), Lsn(2), true));
     });
     group.bench_function("lookup", |bencher| bencher.iter(|| table.get(black_box(next())).is_some()));
 
@@ -52,7 +52,7 @@ pub fn bench(criterion: &mut Criterion) {
             || self::engine(&keys[..KEYS], &state),
             |engine| {
                 for (key, lsn) in keys[KEYS..].iter().zip(2..) {
-                    engine.insert(key, state.clone(), Lsn(lsn));
+                    engine.insert(key, state.clone(), Lsn(lsn), true);
                 }
             },
             BatchSize::PerIteration,
@@ -71,6 +71,6 @@ fn store_key(n: usize) -> StoreKey {
 /// An engine that never freezes.
 fn engine(keys: &[StoreKey], state: &Bytes) -> Engine {
     let mut engine = Engine::new(Limits { memtable_bytes: usize::MAX, ..Limits::default() });
-    keys.iter().for_each(|key| engine.insert(key, state.clone(), Lsn(1)));
+    keys.iter().for_each(|key| engine.insert(key, state.clone(), Lsn(1), false));
     engine
 }

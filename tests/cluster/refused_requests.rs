@@ -46,8 +46,8 @@ fn values(cluster: &TestCluster) {
     };
     for bytes in [0, 1, 64 * 1024, 1024 * 1024, VALUE_BYTES_MAX] {
         let (path, content) = file(bytes);
-        let put =
-            ["put", "big", "--timeout", "30s", "--consistency", "all", "--file", path.to_str().unwrap()];
+        let path = path.to_str().unwrap();
+        let put = ["put", "big", "--timeout", "30s", "--consistency", "all", "--allow-empty", "--file", path];
         cluster.anser(&put).exits(0);
         let said = cluster.anser(&["get", "big", "--timeout", "30s", "--consistency", "all"]).exits(0);
         assert!(said.out == content, "{bytes} bytes read back otherwise: {} bytes", said.out.len());
@@ -57,6 +57,11 @@ fn values(cluster: &TestCluster) {
     cluster.anser(&put).refused(2, &["too large", "16777216"]);
     cluster.anser_with_input(&["put", "too-big", "-"], &content).refused(2, &["too large", "16777216"]);
     absent(cluster, "too-big");
+    for command in [&["put", "none", ""][..], &["put", "none", "--file", "/dev/null"]] {
+        cluster.anser(command).refused(2, &["empty", "--allow-empty"]);
+    }
+    cluster.anser_with_input(&["put", "none", "-"], b"").refused(2, &["empty", "--allow-empty"]);
+    absent(cluster, "none");
 }
 
 #[test]

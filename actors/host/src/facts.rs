@@ -1,7 +1,7 @@
 //! The newest fact of each kind. A fact is a whole, so this is all a rebuilt machine needs to be told; and since newer
 //! facts replace older ones, facts that wait for an actor take bounded room.
 
-use anser_machine::{Fact, Peers};
+use anser_machine::{Fact, Peers, TableSummary};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ pub(crate) struct Facts {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    tables: BTreeMap<u32, Arc<[TableSummary]>>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }
 
@@ -29,6 +30,9 @@ impl Facts {
             Fact::PeersChanged(peers) => self.peers = Some(peers),
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(shard, serving);
+            }
+            Fact::TablesChanged { shard, tables } => {
+                self.tables.insert(shard, tables);
             }
             Fact::PeerSeen { node, address } => {
                 if self.seen.len() < SEEN_MAX || self.seen.contains_key(&address) {
@@ -45,7 +49,8 @@ impl Facts {
 
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ring.is_none() && self.peers.is_none() && self.shards.is_empty() && self.seen.is_empty()
+        let wholes = self.ring.is_none() && self.peers.is_none() && self.shards.is_empty();
+        wholes && self.tables.is_empty() && self.seen.is_empty()
     }
 
     /// All of them, in a fixed order.
@@ -53,8 +58,10 @@ impl Facts {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        let tables =
+            self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(seen).collect()
+        ring.chain(peers).chain(shards).chain(tables).chain(seen).collect()
     }
 }
 

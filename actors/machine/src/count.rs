@@ -97,6 +97,11 @@ pub enum Count {
         /// How many.
         bytes: u64,
     },
+    /// A merge of tables wrote so many bytes.
+    Compacted {
+        /// How many.
+        bytes: u64,
+    },
     /// This shard's tables now.
     Tables {
         /// Which shard.

@@ -13,6 +13,27 @@ pub struct Lsn(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub u64);
 
+/// The tables of neighbouring partitions lie apart from others: a group of them is merged, dropped or moved alone.
+pub type Group = u16;
+
+/// A table of a shard, as the disk lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTable {
+    /// Its id.
+    pub id: TableId,
+    /// The partitions that it holds.
+    pub group: Group,
+    /// Of two tables of a group that hold one key, the one with the greater age is the newer. Those of one age share no
+    /// key.
+    pub age: u64,
+    /// Bytes of it on disk.
+    pub bytes: u64,
+    /// About how many entries of older tables of its group it makes void.
+    pub voids: u64,
+    /// Its encoded index and filter.
+    pub meta: Bytes,
+}
+
 /// Pairs a fetch with its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -35,6 +56,8 @@ pub struct Stored {
     pub state: Bytes,
     /// The log position that last changed it.
     pub lsn: Lsn,
+    /// Whether it makes an older state void that is in a table, or in a memtable on its way into one.
+    pub voids: bool,
 }
 
 /// Words of a key that lie beside it.
@@ -100,13 +123,23 @@ pub enum DiskRequest {
         /// The block's number.
         block: u32,
     },
-    /// Write a frozen memtable as a table and install it; then the log through `through` is no longer needed.
-    /// Answer: `Flushed`.
+    /// Write a frozen memtable as tables, one for each group, and install them at once; then the log through `through`
+    /// is no longer needed. Answer: `Flushed`.
     Flush {
         /// What to write; never empty.
         frozen: Arc<Frozen>,
-        /// The last log position whose content is in this table or an older one.
+        /// The last log position whose content is in these tables or older ones.
         through: Lsn,
+    },
+    /// Merge tables of one group of a shard, neighbours in age, into new ones that take their place at once. Answer:
+    /// `Merged`, and to the shard `TablesReplaced`.
+    Merge {
+        /// Whose they are.
+        shard: u32,
+        /// The tables. When one of them is gone by then, nothing is done.
+        inputs: Vec<TableId>,
+        /// In how many of a hundred moments the disk may work on it.
+        duty: u8,
     },
     /// Replace a slot. Answer: `Saved`.
     Save {
@@ -130,10 +163,10 @@ pub enum Feedback {
         /// The last synced position.
         through: Lsn,
     },
-    /// This shard's tables, the newest first, each with its encoded index and filter.
+    /// This shard's tables.
     RecoveredTables {
-        /// Tables and their metadata.
-        tables: Vec<(TableId, Bytes)>,
+        /// All of them, in any order.
+        tables: Vec<StoredTable>,
     },
     /// Log records that no table holds, in order; they may repeat what a table holds.
     RecoveredLog {
@@ -154,14 +187,31 @@ pub enum Feedback {
         /// The fetch.
         ticket: Ticket,
     },
-    /// The table is installed.
+    /// The block's table was merged into others, of which the shard was told before.
+    TableGone {
+        /// The fetch.
+        ticket: Ticket,
+    },
+    /// The tables are installed.
     Flushed {
-        /// Its id.
-        table: TableId,
-        /// Its encoded index and filter.
-        meta: Bytes,
+        /// What was written.
+        tables: Vec<StoredTable>,
         /// As asked.
         through: Lsn,
+    },
+    /// Some of this shard's tables were merged into others: somebody else asked for it, this shard is told.
+    TablesReplaced {
+        /// They are no more.
+        removed: Vec<TableId>,
+        /// They hold what those held.
+        added: Vec<StoredTable>,
+    },
+    /// A merge is done, or was none.
+    Merged {
+        /// Whose tables they were.
+        shard: u32,
+        /// Bytes that were written.
+        bytes: u64,
     },
     /// The slot is durable.
     Saved {

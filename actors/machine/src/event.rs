@@ -1,6 +1,6 @@
 //! What happens to a machine.
 
-use crate::disk::Feedback;
+use crate::disk::{Feedback, Group, TableId};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use anser_model::NodeId;
@@ -39,6 +39,13 @@ pub enum Fact {
         /// Whether it answers.
         serving: bool,
     },
+    /// A shard has other tables than before.
+    TablesChanged {
+        /// Which shard.
+        shard: u32,
+        /// All of them.
+        tables: Arc<[TableSummary]>,
+    },
     /// A node said hello on a connection that this one dialled to an address (a seed's, say). An event, not a whole: hosts
     /// hand it on once and never replay it.
     PeerSeen {
@@ -47,6 +54,23 @@ pub enum Fact {
         /// Where.
         address: SocketAddr,
     },
+}
+
+/// What there is to know of a table for whoever decides what to merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSummary {
+    /// Its id.
+    pub id: TableId,
+    /// The partitions that it holds.
+    pub group: Group,
+    /// How new it is: see [`StoredTable`](crate::StoredTable).
+    pub age: u64,
+    /// Bytes of it on disk.
+    pub bytes: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// About how many entries of older tables of its group it makes void.
+    pub voids: u64,
 }
 
 /// All peers but oneself.

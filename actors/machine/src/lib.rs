@@ -13,8 +13,11 @@ mod outbox;
 mod random;
 
 pub use count::{Count, Op, OutcomeKind};
-pub use disk::{DiskRequest, Feedback, Frozen, Headed, LogRecord, Lsn, SlotName, Stored, TableId, Ticket};
-pub use event::{Event, Fact, PeerView, Peers};
+pub use disk::{
+    DiskRequest, Feedback, Frozen, Group, Headed, LogRecord, Lsn, SlotName, Stored, StoredTable, TableId,
+    Ticket,
+};
+pub use event::{Event, Fact, PeerView, Peers, TableSummary};
 pub use outbox::{Effect, Outbox};
 pub use random::Random;
 

@@ -170,7 +170,10 @@ impl Membership {
             | Feedback::RecoveredLog { .. }
             | Feedback::Fetched { .. }
             | Feedback::FetchFailed { .. }
-            | Feedback::Flushed { .. } => {}
+            | Feedback::TableGone { .. }
+            | Feedback::Flushed { .. }
+            | Feedback::TablesReplaced { .. }
+            | Feedback::Merged { .. } => {}
         }
     }
 
@@ -285,7 +288,12 @@ impl Machine for Membership {
                 }
             }
             // Its own facts, or nothing to it.
-            Event::Fact(Fact::RingAdopted(_) | Fact::PeersChanged(_) | Fact::ShardChanged { .. }) => {}
+            Event::Fact(
+                Fact::RingAdopted(_)
+                | Fact::PeersChanged(_)
+                | Fact::ShardChanged { .. }
+                | Fact::TablesChanged { .. },
+            ) => {}
         }
         self.settle(now.tick, out);
     }

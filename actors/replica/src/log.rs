@@ -15,13 +15,19 @@ impl Replica {
         !self.engine.is_full() && self.budget.has_room(0)
     }
 
-    /// Appends a key's new state to the log and puts it into the memtable.
-    pub(crate) fn append(&mut self, key: &StoreKey, state: &[u8], out: &mut Outbox) -> Loaded {
+    /// Appends a key's new state to the log and puts it into the memtable, in the place of the one before.
+    pub(crate) fn append(
+        &mut self,
+        key: &StoreKey,
+        state: &[u8],
+        before: &Loaded,
+        out: &mut Outbox,
+    ) -> Loaded {
         let lsn = self.next;
         self.next = Lsn(lsn.0.saturating_add(1));
         let record::Encoded { bytes, state } = record::encode(key, state);
         out.disk(DiskRequest::Append(LogRecord { lsn, bytes }));
-        self.engine.insert(key, state.clone(), lsn);
+        self.engine.insert(key, state.clone(), lsn, before.state.is_some());
         self.flush_if_due(out);
         Loaded { state: Some(state), lsn: Some(lsn) }
     }

@@ -91,7 +91,7 @@ impl Replica {
         let loaded = match mint(&mut state, write, &rules) {
             Minting::New => {
                 self.counter += 1;
-                self.append(key, &state.encode(), out)
+                self.append(key, &state.encode(), &loaded, out)
             }
             Minting::Known => {
                 out.count(Count::RetryKnown);

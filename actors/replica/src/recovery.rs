@@ -3,18 +3,20 @@
 
 use crate::replica::{Phase, Replica};
 use alloc::vec::Vec;
-use anser_machine::{LogRecord, Lsn, Outbox, TableId};
+use anser_machine::{LogRecord, Lsn, Outbox, StoredTable, TableId};
 use anser_proto::Refusal;
-use bytes::Bytes;
 
 impl Replica {
     /// The tables that there are.
-    pub(crate) fn on_recovered_tables(&mut self, tables: Vec<(TableId, Bytes)>, out: &mut Outbox) {
+    pub(crate) fn on_recovered_tables(&mut self, tables: Vec<StoredTable>, out: &mut Outbox) {
         if self.phase != Phase::ReadingTables {
             return;
         }
         match self.engine.recovered_tables(tables) {
-            Ok(()) => self.phase = Phase::ReadingLog,
+            Ok(()) => {
+                self.phase = Phase::ReadingLog;
+                self.count_levels(out);
+            }
             Err(_) => self.stop(Refusal::DiskFailed, out),
         }
     }
@@ -39,17 +41,34 @@ impl Replica {
         self.publish_serving(out);
     }
 
-    /// A frozen memtable has become a table.
-    pub(crate) fn on_flushed(&mut self, table: TableId, meta: Bytes, through: Lsn, out: &mut Outbox) {
-        // One that a predecessor asked for is among the recovered tables.
-        if self.phase != Phase::ReadingLog && self.phase != Phase::Serving {
+    /// A frozen memtable is in tables now.
+    pub(crate) fn on_flushed(&mut self, tables: Vec<StoredTable>, through: Lsn, out: &mut Outbox) {
+        // Those that a predecessor asked for are among the recovered tables.
+        if !self.has_tables() {
             return;
         }
-        if self.engine.flushed(table, meta, through).is_err() {
+        if self.engine.flushed(tables, through).is_err() {
             self.stop(Refusal::DiskFailed, out);
             return;
         }
         self.flush_if_due(out);
         self.count_levels(out);
+    }
+
+    /// Some tables were merged into others.
+    pub(crate) fn on_replaced(&mut self, removed: &[TableId], added: Vec<StoredTable>, out: &mut Outbox) {
+        // What was merged before the tables were read back is among them.
+        if !self.has_tables() {
+            return;
+        }
+        if self.engine.replaced(removed, added).is_err() {
+            self.stop(Refusal::DiskFailed, out);
+            return;
+        }
+        self.count_levels(out);
+    }
+
+    fn has_tables(&self) -> bool {
+        matches!(self.phase, Phase::ReadingLog | Phase::Serving)
     }
 }

@@ -53,7 +53,8 @@ pub struct Replica {
     /// The state of a key never seen, encoded.
     pub(crate) empty: Bytes,
     pub(crate) counted_memtable_bytes: usize,
-    pub(crate) counted_tables: Option<usize>,
+    /// The engine's generation of tables that was told last.
+    pub(crate) told_tables: Option<u64>,
 }
 
 /// A key's state at this copy.
@@ -101,7 +102,7 @@ impl Replica {
             fetches: Fetches::new(config.life),
             empty: KeyState::default().encode(),
             counted_memtable_bytes: 0,
-            counted_tables: None,
+            told_tables: None,
             config,
         }
     }
@@ -195,9 +196,24 @@ impl Replica {
 
     /// A block came: the look-up goes on, and when it is done, all that waited for it.
     fn on_fetched(&mut self, now: Now, ticket: Ticket, block: Bytes, out: &mut Outbox) {
-        let Some(search) = self.fetches.answered(ticket) else { return };
-        let key = search.key().clone();
-        let mut loaded = match loaded(self.engine.resume(search, block, out)) {
+        if let Some(search) = self.fetches.answered(ticket) {
+            let key = search.key().clone();
+            let lookup = self.engine.resume(search, block, out);
+            self.go_on(now, &key, lookup, out);
+        }
+    }
+
+    /// A block's table was merged into others meanwhile: the look-up begins anew.
+    fn on_table_gone(&mut self, now: Now, ticket: Ticket, out: &mut Outbox) {
+        if let Some(search) = self.fetches.answered(ticket) {
+            let lookup = self.engine.again(&search, out);
+            self.go_on(now, search.key(), lookup, out);
+        }
+    }
+
+    /// Goes on with a look-up: fetches the next block, or carries out all that waited for it.
+    fn go_on(&mut self, now: Now, key: &StoreKey, lookup: Lookup, out: &mut Outbox) {
+        let mut loaded = match loaded(lookup) {
             Progress::Loaded(loaded) => loaded,
             Progress::Needs(search) => {
                 self.fetches.fetch(search, out);
@@ -208,9 +224,9 @@ impl Replica {
                 return;
             }
         };
-        for operation in self.fetches.finish(&key, &mut self.budget) {
+        for operation in self.fetches.finish(key, &mut self.budget) {
             if let Some(operation) = self.admitted(now, operation, out) {
-                loaded = self.carry_out(now, &operation, &key, loaded, out);
+                loaded = self.carry_out(now, &operation, key, loaded, out);
             }
         }
     }
@@ -236,10 +252,12 @@ impl Replica {
             }
             Feedback::RecoveredTables { tables } => self.on_recovered_tables(tables, out),
             Feedback::RecoveredLog { records, next } => self.on_recovered_log(records, next, out),
-            Feedback::Flushed { table, meta, through } => self.on_flushed(table, meta, through, out),
+            Feedback::TableGone { ticket } => self.on_table_gone(now, ticket, out),
+            Feedback::Flushed { tables, through } => self.on_flushed(tables, through, out),
+            Feedback::TablesReplaced { removed, added } => self.on_replaced(&removed, added, out),
             Feedback::DiskFailed => self.stop(Refusal::DiskFailed, out),
-            // This machine has no slots.
-            Feedback::Saved { .. } | Feedback::Loaded { .. } => {}
+            // This machine has no slots, and asks for no merges.
+            Feedback::Saved { .. } | Feedback::Loaded { .. } | Feedback::Merged { .. } => {}
         }
     }
 }
@@ -251,7 +269,12 @@ impl Machine for Replica {
             Event::Own(feedback) => self.on_feedback(now, feedback, out),
             Event::Fact(Fact::RingAdopted(record)) => self.on_ring(record, out),
             // Copies ask nobody, so it is nothing to them who is up.
-            Event::Fact(Fact::PeersChanged(_) | Fact::PeerSeen { .. } | Fact::ShardChanged { .. }) => {}
+            Event::Fact(
+                Fact::PeersChanged(_)
+                | Fact::PeerSeen { .. }
+                | Fact::ShardChanged { .. }
+                | Fact::TablesChanged { .. },
+            ) => {}
         }
     }
 

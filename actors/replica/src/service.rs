@@ -19,10 +19,12 @@ impl Replica {
             self.counted_memtable_bytes = bytes;
             out.count(Count::MemtableBytes { shard, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) });
         }
-        let tables = self.engine.table_count();
-        if self.counted_tables != Some(tables) {
-            self.counted_tables = Some(tables);
-            out.count(Count::Tables { shard, tables: u64::try_from(tables).unwrap_or(u64::MAX) });
+        let generation = self.engine.generation();
+        if self.told_tables != Some(generation) {
+            self.told_tables = Some(generation);
+            let tables = self.engine.tables();
+            out.count(Count::Tables { shard, tables: u64::try_from(tables.len()).unwrap_or(u64::MAX) });
+            out.publish(Fact::TablesChanged { shard, tables });
         }
     }
 

@@ -81,7 +81,7 @@ impl Replica {
                     out.count(Count::BodyClash);
                 }
                 match stored {
-                    Stored::Changed(state) => self.append(key, &state, out),
+                    Stored::Changed(state) => self.append(key, &state, &loaded, out),
                     Stored::Unchanged => loaded,
                     Stored::Clone => {
                         self.stop_as_clone(asker, out);

@@ -6,6 +6,8 @@
 //! Deliberately absent: the knowledge of what is synced. A state in memory comes with its log position; the machine
 //! compares it with what the disk said last.
 
+mod scan;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -13,12 +15,14 @@ use crate::cache::Cache;
 use crate::memtable::Memtable;
 use crate::record::{self, BadRecord};
 use crate::store_key::StoreKey;
-use crate::table::{BadTable, Table, block};
+use crate::table::{BadTable, block};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use anser_machine::{Count, Frozen, LogRecord, Lsn, Outbox, TableId};
+use anser_machine::{Count, Frozen, LogRecord, Lsn, Outbox, StoredTable, TableId, TableSummary};
 use bytes::Bytes;
+pub use scan::{Page, Scan, Scanned};
+use tables::Tables;
 
 /// The log that a memtable keeps from being dropped is at most so many times as long as the memtable may be: keys that
 /// are written over and over fill the log and not the memtable.
@@ -111,8 +115,7 @@ pub struct Engine {
     active: Memtable,
     /// The newest last.
     waiting: VecDeque<Waiting>,
-    /// The newest first.
-    tables: Vec<Table>,
+    tables: Tables,
     /// Counts changes of `tables`, so that a search knows when its place in them is void.
     generation: u64,
     cache: Cache,
@@ -125,17 +128,16 @@ impl Engine {
             limits,
             active: Memtable::new(),
             waiting: VecDeque::new(),
-            tables: Vec::new(),
+            tables: Tables::default(),
             generation: 0,
             cache: Cache::new(limits.cache_bytes),
         }
     }
 
-    /// Takes the tables that the disk holds, the newest first.
-    pub fn recovered_tables(&mut self, tables: Vec<(TableId, Bytes)>) -> Result<(), BadTable> {
-        self.tables = tables.into_iter().map(|(id, meta)| Table::open(id, meta)).collect::<Result<_, _>>()?;
-        self.generation += 1;
-        Ok(())
+    /// Takes the tables that the disk holds.
+    pub fn recovered_tables(&mut self, tables: Vec<StoredTable>) -> Result<(), BadTable> {
+        self.tables = Tables::default();
+        self.replaced(&[], tables)
     }
 
     /// Takes log records that no table holds, in order: the last one of a key wins. It may take the memtable past its
@@ -143,14 +145,15 @@ impl Engine {
     pub fn recovered_log(&mut self, records: &[LogRecord]) -> Result<(), BadRecord> {
         for log_record in records {
             let record = record::decode(&log_record.bytes)?;
-            self.insert(&record.key, record.state, log_record.lsn);
+            self.insert(&record.key, record.state, log_record.lsn, false);
         }
         Ok(())
     }
 
-    /// Puts a key's new whole state, as the log has it at `lsn`; log positions come in order.
-    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn) {
-        self.active.insert(key, state, lsn);
+    /// Puts a key's new whole state, as the log has it at `lsn`; log positions come in order. `voids` tells whether
+    /// there was one before.
+    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn, voids: bool) {
+        self.active.insert(key, state, lsn, voids);
     }
 
     /// Whether a write must be refused as busy until a flush is done.
@@ -176,13 +179,17 @@ impl Engine {
         Some((frozen, through))
     }
 
-    /// A frozen memtable is a table now.
-    pub fn flushed(&mut self, table: TableId, meta: Bytes, through: Lsn) -> Result<(), BadTable> {
-        let table = Table::open(table, meta)?;
-        self.tables.insert(0, table);
-        self.generation += 1;
+    /// A frozen memtable is in tables now.
+    pub fn flushed(&mut self, tables: Vec<StoredTable>, through: Lsn) -> Result<(), BadTable> {
+        self.replaced(&[], tables)?;
         self.waiting.retain(|waiting| waiting.through != through);
         Ok(())
+    }
+
+    /// Tables were merged into others.
+    pub fn replaced(&mut self, removed: &[TableId], added: Vec<StoredTable>) -> Result<(), BadTable> {
+        self.generation += 1;
+        self.tables.replace(removed, added)
     }
 
     /// Looks a key up.
@@ -208,14 +215,24 @@ impl Engine {
         }
     }
 
+    /// Begins a lookup anew whose table is gone.
+    pub fn again(&mut self, search: &Search, out: &mut Outbox) -> Lookup {
+        self.lookup(&search.key, out)
+    }
+
     /// Bytes in memtables.
     pub fn memtable_bytes(&self) -> usize {
         self.active.bytes() + self.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>()
     }
 
-    /// How many tables.
-    pub fn table_count(&self) -> usize {
-        self.tables.len()
+    /// Counts changes of the tables.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What there is to know of the tables for whoever decides what to merge.
+    pub fn tables(&self) -> Arc<[TableSummary]> {
+        self.tables.summaries()
     }
 
     fn in_memory(&self, key: &StoreKey) -> Option<Lookup> {
@@ -226,7 +243,8 @@ impl Engine {
 
     /// Searches the tables from the `from`-th on.
     fn in_tables(&mut self, key: &StoreKey, from: usize, out: &mut Outbox) -> Lookup {
-        for (place, table) in self.tables.iter().enumerate().skip(from) {
+        for (place, open) in self.tables.of(key.as_bytes()).iter().enumerate().skip(from) {
+            let table = &open.table;
             let Some(block) = table.block_of(key.as_bytes()) else { continue };
             let ruled_out = !table.might_hold(key.as_bytes());
             out.count(Count::Bloom { ruled_out });

@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod cache;
+pub mod compaction;
 mod cursor;
 mod engine;
 mod memtable;
@@ -17,6 +18,6 @@ mod store_key;
 pub mod table;
 
 pub use cache::Cache;
-pub use engine::{Engine, LOG_PER_MEMTABLE, Limits, Lookup, Search};
+pub use engine::{Engine, LOG_PER_MEMTABLE, Limits, Lookup, Page, Scan, Scanned, Search};
 pub use memtable::Memtable;
-pub use store_key::StoreKey;
+pub use store_key::{StoreKey, group_of};

@@ -2,8 +2,9 @@
 //! exactly as [`Memtable::bytes`] says.
 
 use crate::store_key::StoreKey;
+use alloc::collections::btree_map::Range;
 use alloc::sync::Arc;
-use anser_machine::{Frozen, Lsn, Stored};
+use anser_machine::{Frozen, Headed, Lsn, Stored};
 use bytes::Bytes;
 
 /// What an entry is counted beside its key and state: the key's head, two `Bytes`, a position, its share of the map's
@@ -25,23 +26,28 @@ impl Memtable {
         Memtable::default()
     }
 
-    /// Puts a key's new state in the place of its old one.
-    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn) {
+    /// Puts a key's new state in the place of its old one. `voids` tells whether an older one is anywhere.
+    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn, voids: bool) {
         self.through = self.through.max(lsn);
         let added = state.len();
         self.logged = self.logged.saturating_add(key.as_bytes().len() + added);
         if let Some(stored) = self.entries.get_mut(key.headed()) {
             self.bytes = (self.bytes + added).saturating_sub(stored.state.len());
-            *stored = Stored { state, lsn };
+            *stored = Stored { state, lsn, voids: stored.voids };
         } else {
             self.bytes += key.as_bytes().len() + added + ENTRY_OVERHEAD_BYTES;
-            self.entries.insert(key.headed().clone(), Stored { state, lsn });
+            self.entries.insert(key.headed().clone(), Stored { state, lsn, voids });
         }
     }
 
     /// What it holds for a key.
     pub fn get(&self, key: &StoreKey) -> Option<&Stored> {
         self.entries.get(key.headed())
+    }
+
+    /// Its entries from a key on.
+    pub fn range(&self, from: &Headed) -> Range<'_, Headed, Stored> {
+        self.entries.range(from.clone()..)
     }
 
     /// The last log position that it holds.

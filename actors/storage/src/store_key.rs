@@ -1,12 +1,25 @@
 //! How keys are ordered on disk: by partition, then keyspace, then key, so that a partition is one range of a table.
 
 use alloc::vec::Vec;
-use anser_machine::Headed;
+use anser_machine::{Group, Headed};
 use anser_model::{Key, KeyspaceId, PartitionId};
 use bytes::Bytes;
 
 /// Bytes before the key itself: partition and keyspace.
 const PREFIX_BYTES: usize = 2 + 4;
+/// So many neighbouring partitions share their tables. Fixed for ever: tables are listed by it.
+const GROUP_PARTITIONS: u16 = 16;
+
+/// The group that a partition's tables are in.
+pub fn group_of(partition: PartitionId) -> Group {
+    partition.0 / GROUP_PARTITIONS
+}
+
+/// The same of a key's bytes; none if they are too short for a key.
+pub(crate) fn group_of_key(key: &[u8]) -> Option<Group> {
+    let (partition, _) = key.split_first_chunk()?;
+    Some(group_of(PartitionId(u16::from_be_bytes(*partition))))
+}
 
 /// Partition (u16, big endian), keyspace (u32, big endian), key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -58,6 +58,9 @@ pub struct PutArgs {
     /// Read the value from a file
     #[arg(long, value_name = "FILE", conflicts_with = "value")]
     file: Option<PathBuf>,
+    /// Store a value of no bytes; without it, one is refused: it is more often an unset variable or a failed pipe
+    #[arg(long)]
+    allow_empty: bool,
     /// How long the value is shown, as 30s, 12h or 7d
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     ttl: Option<Duration>,
@@ -142,6 +145,9 @@ impl PutArgs {
         let key = KeyArg::parse(&self.key).map_err(|failure| failure.at("put"))?;
         let at = |failure: Failure| failure.at(format_args!("put {key}"));
         let value = self.value().map_err(at)?;
+        if value.is_empty() && !self.allow_empty {
+            return Err(at(Failure::usage("the value is empty; if that is meant, add --allow-empty")));
+        }
         let options = self.write.options(self.ttl);
         let put = async |client: &Client| {
             client

@@ -7,7 +7,7 @@ use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
 use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::{Cell, Stale};
-use anser_storage::store::{StoreError, TreeName, Trees, log};
+use anser_storage::store::{Part, StoreError, TreeName, Trees as _, log};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,8 @@ fn cell_of(slot: SlotName) -> Cell {
 }
 
 /// The open segment of the log.
-#[derive(Default)]
 struct Open {
-    segment: Option<u64>,
-    next: u64,
-    bytes: u64,
+    tail: log::Tail,
     /// Whether the one after it was asked for.
     asked: bool,
 }
@@ -60,7 +57,7 @@ struct Group {
 
 /// Commits until the queue is closed and empty, or the store stops.
 pub(super) fn run(works: &Works) {
-    let mut open = Open::default();
+    let mut open = None;
     let mut pause = Duration::ZERO;
     loop {
         if works.port.commit.len() < GROWN_JOBS {
@@ -90,7 +87,7 @@ fn growth(jobs: usize, took: Duration) -> Duration {
 /// Commits a group of the first jobs.
 fn commit(
     works: &Works,
-    open: &mut Open,
+    open: &mut Option<Open>,
     jobs: &mut std::vec::IntoIter<CommitJob>,
 ) -> Result<(), StoreError> {
     let began = Instant::now();
@@ -104,9 +101,9 @@ fn commit(
         log::put_mark(&mut group.content);
     }
     if !group.content.is_empty() {
-        let segment = write(works, open, &group)?;
-        works.trees.sync()?;
-        works.note(|reached| (reached.segment, reached.pieces) = (segment, open.next))?;
+        let written = write(works, open, &group)?;
+        works.trees.sync_part(Part::Log)?;
+        works.note(|reached| (reached.segment, reached.pieces) = written)?;
         metrics::histogram!("anser_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("anser_commit_batch").record(f64::from(group.records));
     }
@@ -148,7 +145,7 @@ impl Group {
             }
             DiskRequest::Recover => self.recovers.push(origin),
             // Routed elsewhere by `submit`.
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } => {}
+            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {}
         }
         Ok(())
     }
@@ -174,36 +171,29 @@ impl Group {
     }
 }
 
-/// Writes a group's pieces to the open segment, or to the next one if that is full; tells which.
-fn write(works: &Works, open: &mut Open, group: &Group) -> Result<u64, StoreError> {
-    let room = open.next < log::SEGMENT_KEYS && open.bytes < log::SEGMENT_BYTES;
-    let segment = match open.segment {
-        Some(segment) if room => segment,
-        before => {
-            let segment = works.next_segment(before)?;
-            *open = Open { segment: Some(segment), ..Open::default() };
-            segment
+/// Writes a group to the open segment, or to the next one if that is full; tells which, and how many pieces it has.
+fn write(works: &Works, open: &mut Option<Open>, group: &Group) -> Result<(u64, u64), StoreError> {
+    let before = open.take_if(|open| open.tail.is_full());
+    let Open { tail, asked } = match open {
+        Some(open) => open,
+        None => {
+            let segment = works.next_segment(before.map(|full| full.tail.segment()))?;
+            open.insert(Open { tail: log::Tail::new(segment), asked: false })
         }
     };
-    let mut bytes = 0;
-    for (piece, sequence) in log::pieces(segment, open.next, &group.content).into_iter().zip(open.next..) {
-        works.trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), &piece)?;
-        bytes += piece.len() as u64;
-        open.next = sequence + 1;
-    }
-    open.bytes += bytes;
+    let bytes = tail.append(&works.trees, &group.content)?;
     let mut segments = works.segments();
-    let known = segments.entry(segment);
+    let known = segments.entry(tail.segment());
     known.bytes += bytes;
     for (shard, lsn) in &group.last {
         let last = known.last.entry(*shard).or_default();
         *last = (*last).max(*lsn);
     }
     drop(segments);
-    if !open.asked && (open.next > log::SEGMENT_KEYS / 2 || open.bytes > log::SEGMENT_BYTES / 2) {
-        open.asked = works.port.tables.push([TableJob::Prepare]);
+    if !*asked && tail.is_half_full() {
+        *asked = works.port.tables.push([TableJob::Prepare]);
     }
-    Ok(segment)
+    Ok((tail.segment(), tail.pieces()))
 }
 
 #[cfg(test)]

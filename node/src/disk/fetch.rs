@@ -24,13 +24,10 @@ pub(super) fn run(works: &Works) {
 
 fn read(works: &Works, job: &FetchJob) -> Feedback {
     let ticket = job.ticket;
-    if !works.trees.has_table(job.table) {
-        tracing::error!("table {} is not there", job.table.0);
-        return Feedback::FetchFailed { ticket };
-    }
-    match recovery::read_block(&works.trees, job.table, job.block) {
-        Ok(block) => Feedback::Fetched { ticket, block },
-        Err(error) => {
+    match works.with_table(job.table, |trees| recovery::read_block(trees, job.table, job.block)) {
+        None => Feedback::TableGone { ticket },
+        Some(Ok(block)) => Feedback::Fetched { ticket, block },
+        Some(Err(error)) => {
             tracing::error!("{error}");
             Feedback::FetchFailed { ticket }
         }

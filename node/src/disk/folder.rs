@@ -3,6 +3,7 @@
 //! `LOCK` is held by the process that uses it; `identity` says whose it is, and is there only once the folder is complete;
 //! `store/` is sled's; `witness` tells how far it has come.
 
+use super::sled_trees::BASES;
 use super::{DiskConfig, witness};
 use anser_model::{FolderId, NodeId};
 use anser_storage::store::StoreError;
@@ -20,7 +21,7 @@ const STORE: &str = "store";
 /// First line of the identity.
 const TITLE: &str = "anser data folder";
 /// The format of all that is in a folder.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Why a data folder can't be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +133,7 @@ pub(super) fn open(dir: &Path, config: &DiskConfig) -> Result<Folder, OpenError>
                 let dir = dir.to_path_buf();
                 return Err(OpenError::OtherNode { dir, owner: identity.node, own: config.node });
             }
-            if !store.join("db").exists() {
+            if BASES.iter().any(|base| !store.join(base).join("db").exists()) {
                 return Err(damaged("its store is missing"));
             }
             (identity, false)
@@ -178,6 +179,7 @@ impl Folder {
     /// The store is complete and synced: now the folder counts.
     pub fn finish_creation(&self) -> Result<(), StoreError> {
         let finish = || {
+            BASES.iter().try_for_each(|base| sync_dir(&self.store.join(base)))?;
             sync_dir(&self.store)?;
             sync_dir(&self.dir)?;
             fs::rename(self.dir.join(IDENTITY_NEW), self.dir.join(IDENTITY))?;

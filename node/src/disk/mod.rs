@@ -1,7 +1,7 @@
 //! A node's data folder: the disk behind every machine's [`DiskRequest`](anser_machine::DiskRequest)s, on sled 0.34.7 and threads of its own.
 //!
 //! - `anser-commit` takes all that arrived while its last sync ran, writes it as one group of the log, syncs once, answers.
-//! - `anser-tables` writes frozen memtables as tables, reads shards back, prepares and drops log segments.
+//! - `anser-tables` writes frozen memtables as tables and merges tables, reads shards back, prepares and drops log segments.
 //! - `anser-fetch-N` read blocks.
 //!
 //! Keeps: nothing is answered durable before a completed flush and `fdatasync`; a failed sync ends the store and is never
@@ -12,6 +12,7 @@
 mod commit;
 mod fetch;
 mod folder;
+mod merging;
 mod port;
 mod queue;
 mod sled_trees;

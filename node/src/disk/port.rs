@@ -16,6 +16,8 @@ pub enum Asker {
     Shard(u32),
     /// The node's control actors: they have slots only.
     Control,
+    /// The compactor: it has tables merged.
+    Compactor,
 }
 
 /// Takes the disk's answers, many at once for one asker. Called from the disk's threads, or, when the store has stopped,
@@ -47,6 +49,12 @@ pub(super) enum TableJob {
     },
     Recover {
         origin: Origin,
+    },
+    Merge {
+        origin: Origin,
+        shard: u32,
+        inputs: Vec<TableId>,
+        duty: u8,
     },
     /// Lay out the segment that comes next.
     Prepare,
@@ -85,6 +93,15 @@ impl Port {
             sink,
             failed: AtomicBool::new(false),
             lives: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Tells a shard something that it did not ask for; nobody, while it has asked for nothing yet.
+    pub fn tell_shard(&self, shard: u32, feedback: Feedback) {
+        let asker = Asker::Shard(shard);
+        let life = self.lives.lock().unwrap_or_else(PoisonError::into_inner).get(&asker).copied();
+        if let Some(life) = life {
+            self.feed((asker, life), vec![feedback]);
         }
     }
 
@@ -139,6 +156,9 @@ impl DiskHandle {
                 | DiskRequest::Load { .. } => commits.push(CommitJob::Request(origin, request)),
                 DiskRequest::Flush { frozen, through } => {
                     flushes.push(TableJob::Flush { origin, frozen, through });
+                }
+                DiskRequest::Merge { shard, inputs, duty } => {
+                    flushes.push(TableJob::Merge { origin, shard, inputs, duty });
                 }
                 DiskRequest::Fetch { ticket, table, block } => {
                     fetches.push(FetchJob { origin, ticket, table, block });

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// From any thread to the threads that take from it.
 pub struct Queue<T> {
@@ -54,6 +55,19 @@ impl<T> Queue<T> {
             self.filled.notify_one();
         }
         (!taken.is_empty()).then_some(taken)
+    }
+
+    /// The same, but waits no longer than so: no items then.
+    pub fn take_within(&self, count: usize, within: Duration) -> Option<Vec<T>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
+        let waited =
+            self.filled.wait_timeout_while(state, within, |state| state.items.is_empty() && !state.closed);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        let count = count.min(state.items.len());
+        let ended = state.closed && count == 0;
+        (!ended).then(|| state.items.drain(..count).collect())
     }
 
     /// How many items are in it now.

@@ -1,11 +1,11 @@
-//! The store's trees on sled 0.34.7.
+//! The store's trees on sled 0.34.7: a database for the log, another for the tables. In one, each commit would write and
+//! sync what a flush or a merge has just written, and sled would move tables that stay out of the way of a log that goes.
 //!
 //! Its `flush` ends in `sync_file_range`, which doesn't survive a power cut: a second descriptor on the same file is
 //! `fdatasync`ed after it. A log message over a quarter of `segment_size` would go to `blobs/`, which is never synced:
 //! segments are large, values small, and that folder is checked to be empty.
 
-use anser_machine::TableId;
-use anser_storage::store::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+use anser_storage::store::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,9 +18,18 @@ use std::sync::{Mutex, PoisonError, RwLock};
 const SEGMENT_BYTES: usize = 8 << 20;
 /// How often sled collects its garbage; it does so nowhere else.
 const COLLECT_INTERVAL_MS: u64 = 200;
+/// The cache of the log's database.
+const LOG_CACHE_BYTES: u64 = 1 << 20;
+
+/// The two databases.
+#[derive(Debug)]
+pub struct SledTrees {
+    log: Base,
+    tables: Base,
+}
 
 /// An open sled database.
-pub struct SledTrees {
+struct Base {
     db: sled::Db,
     /// A second descriptor on sled's file.
     file: File,
@@ -33,9 +42,9 @@ pub struct SledTrees {
     broken: AtomicBool,
 }
 
-impl std::fmt::Debug for SledTrees {
+impl std::fmt::Debug for Base {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SledTrees")
+        f.write_str("Base")
     }
 }
 
@@ -53,9 +62,42 @@ fn of_sled(error: sled::Error) -> StoreError {
     }
 }
 
+/// The folders of the databases, within the store's.
+pub(super) const BASES: [&str; 2] = ["log", "tables"];
+
 impl SledTrees {
-    /// Opens or makes a database. sled panics over some damage.
+    /// Opens or makes the databases. sled panics over some damage. The log's is read at a start only, and has no cache to
+    /// speak of.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledTrees, StoreError> {
+        let [log, tables] = BASES.map(|name| dir.join(name));
+        Ok(SledTrees { log: Base::open(&log, LOG_CACHE_BYTES)?, tables: Base::open(&tables, cache_bytes)? })
+    }
+
+    /// Whether no value has left sled's log.
+    pub fn check_blobs(&self) -> Result<(), StoreError> {
+        self.log.check_blobs()?;
+        self.tables.check_blobs()
+    }
+
+    /// Bytes that the databases take.
+    pub fn bytes_on_disk(&self) -> u64 {
+        [&self.log, &self.tables].into_iter().map(Base::bytes_on_disk).sum()
+    }
+
+    fn base(&self, part: Part) -> &Base {
+        match part {
+            Part::Log => &self.log,
+            Part::Tables => &self.tables,
+        }
+    }
+
+    fn of(&self, tree: TreeName) -> &Base {
+        self.base(tree.part())
+    }
+}
+
+impl Base {
+    fn open(dir: &Path, cache_bytes: u64) -> Result<Base, StoreError> {
         let config = sled::Config::new()
             .path(dir)
             .mode(sled::Mode::HighThroughput)
@@ -64,7 +106,7 @@ impl SledTrees {
             .flush_every_ms(Some(COLLECT_INTERVAL_MS));
         let db = config.open().map_err(of_sled)?;
         let file = File::options().read(true).write(true).open(dir.join("db")).map_err(failed)?;
-        let trees = SledTrees {
+        let base = Base {
             db,
             file,
             blobs: dir.join("blobs"),
@@ -72,12 +114,11 @@ impl SledTrees {
             syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
         };
-        trees.check_blobs()?;
-        Ok(trees)
+        base.check_blobs()?;
+        Ok(base)
     }
 
-    /// Whether no value has left sled's log.
-    pub fn check_blobs(&self) -> Result<(), StoreError> {
+    fn check_blobs(&self) -> Result<(), StoreError> {
         match std::fs::read_dir(&self.blobs).map(|mut entries| entries.next().is_none()) {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::Failed("a value is in blobs/, which is never synced".into())),
@@ -86,8 +127,7 @@ impl SledTrees {
         }
     }
 
-    /// Bytes that the database takes.
-    pub fn bytes_on_disk(&self) -> u64 {
+    fn bytes_on_disk(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
@@ -106,47 +146,10 @@ impl SledTrees {
         }
         Ok(())
     }
-}
 
-impl Trees for SledTrees {
-    fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.tree(tree)?.get(key).map_err(of_sled)?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-    }
-
-    fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.not_broken()?;
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(StoreError::Failed(format!("a value of {} bytes for {tree}", value.len())));
-        }
-        self.tree(tree)?.insert(key, value).map(drop).map_err(of_sled)
-    }
-
-    fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
-        self.not_broken()?;
-        self.tree(tree)?.remove(key).map(drop).map_err(of_sled)
-    }
-
-    fn walk(&self, tree: TreeName, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        // Ends at the first error: sled's iterators can give errors for ever.
-        for entry in &self.tree(tree)? {
-            let (key, value) = entry.map_err(of_sled)?;
-            if visit(&key, &value) == ControlFlow::Break(()) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn names(&self) -> Result<Vec<TreeName>, StoreError> {
+    fn names(&self) -> Vec<TreeName> {
         let names = self.db.tree_names();
-        Ok(names.iter().filter_map(|name| TreeName::parse(std::str::from_utf8(name).ok()?)).collect())
-    }
-
-    fn drop_tree(&self, tree: TreeName) -> Result<(), StoreError> {
-        self.not_broken()?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&tree);
-        self.db.drop_tree(tree.to_string()).map(drop).map_err(of_sled)
+        names.iter().filter_map(|name| TreeName::parse(std::str::from_utf8(name).ok()?)).collect()
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -161,11 +164,48 @@ impl Trees for SledTrees {
     }
 }
 
-impl SledTrees {
-    /// Whether there is such a table. (To read of one that is not there would make it.)
-    pub fn has_table(&self, table: TableId) -> bool {
-        let name = TreeName::Table(table);
-        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name);
-        known || self.names().is_ok_and(|names| names.contains(&name))
+impl Trees for SledTrees {
+    fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.of(tree).tree(tree)?.get(key).map_err(of_sled)?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.of(tree).not_broken()?;
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(StoreError::Failed(format!("a value of {} bytes for {tree}", value.len())));
+        }
+        self.of(tree).tree(tree)?.insert(key, value).map(drop).map_err(of_sled)
+    }
+
+    fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
+        self.of(tree).not_broken()?;
+        self.of(tree).tree(tree)?.remove(key).map(drop).map_err(of_sled)
+    }
+
+    fn walk(&self, tree: TreeName, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        // Ends at the first error: sled's iterators can give errors for ever.
+        for entry in &self.of(tree).tree(tree)? {
+            let (key, value) = entry.map_err(of_sled)?;
+            if visit(&key, &value) == ControlFlow::Break(()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Result<Vec<TreeName>, StoreError> {
+        Ok([&self.log, &self.tables].into_iter().flat_map(Base::names).collect())
+    }
+
+    fn drop_tree(&self, tree: TreeName) -> Result<(), StoreError> {
+        self.of(tree).not_broken()?;
+        let base = self.of(tree);
+        base.open.write().unwrap_or_else(PoisonError::into_inner).remove(&tree);
+        base.db.drop_tree(tree.to_string()).map(drop).map_err(of_sled)
+    }
+
+    fn sync_part(&self, part: Part) -> Result<(), StoreError> {
+        self.base(part).sync()
     }
 }

@@ -1,10 +1,12 @@
-//! The thread that writes tables, reads shards back, and looks after the log's segments.
+//! The thread that writes and merges tables, reads shards back, and looks after the log's segments. A merge is worked on
+//! in small parts, whenever nothing else is to be done.
 
+use super::merging::Merging;
 use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
-use anser_machine::{Feedback, Frozen, LogRecord, Lsn, TableId};
-use anser_storage::store::{StoreError, Trees, recovery};
-use anser_storage::table;
+use anser_machine::{Feedback, Frozen, LogRecord, Lsn, StoredTable};
+use anser_storage::store::{Part, StoreError, TableEntry, Trees as _, install, recovery};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bytes of log records from which they are handed over while a shard is read back.
@@ -12,22 +14,44 @@ const RECOVER_BYTES: usize = 1 << 20;
 
 /// Works until the queue is closed and empty, or the store stops.
 pub(super) fn run(works: &Works) {
-    let mut carrying = None;
-    while let Some(jobs) = works.port.tables.take(1) {
-        for job in jobs {
-            if works.port.has_failed() {
-                return;
-            }
-            if let Err(error) = carry_out(works, job, &mut carrying) {
-                works.port.fail(&error);
-                return;
-            }
+    let mut under_way = UnderWay::default();
+    while let Some(jobs) = next(works, &under_way) {
+        if works.port.has_failed() {
+            return;
+        }
+        let done = match jobs.into_iter().next() {
+            Some(job) => carry_out(works, job, &mut under_way),
+            None => Merging::go_on(&mut under_way.merging, works),
+        };
+        if let Err(error) = done {
+            works.port.fail(&error);
+            return;
         }
     }
 }
 
-fn carry_out(works: &Works, job: TableJob, carrying: &mut Option<u64>) -> Result<(), StoreError> {
+/// What takes longer than one job.
+#[derive(Default)]
+struct UnderWay {
+    /// The segment whose rest is being written again at the log's end.
+    carrying: Option<u64>,
+    merging: Option<Merging>,
+}
+
+/// The next job; none of them if it is time to go on with a merge.
+fn next(works: &Works, under_way: &UnderWay) -> Option<Vec<TableJob>> {
+    match &under_way.merging {
+        Some(merging) => works.port.tables.take_within(1, merging.rests_for()),
+        None => works.port.tables.take(1),
+    }
+}
+
+fn carry_out(works: &Works, job: TableJob, under_way: &mut UnderWay) -> Result<(), StoreError> {
+    let carrying = &mut under_way.carrying;
     match job {
+        TableJob::Merge { origin, shard, inputs, duty } => {
+            return Merging::begin(&mut under_way.merging, works, origin, shard, &inputs, duty);
+        }
         TableJob::Flush { origin, frozen, through } => flush(works, origin, &frozen, through)?,
         TableJob::Recover { origin } => return recover(works, origin),
         TableJob::Prepare => works.prepare_segment()?,
@@ -50,18 +74,24 @@ fn flush(works: &Works, origin: Origin, frozen: &Arc<Frozen>, through: Lsn) -> R
     let Asker::Shard(shard) = origin.0 else {
         return Err(StoreError::Failed("only shards have tables".into()));
     };
-    let id = TableId(works.manifest().next_table);
-    let finished = table::write(id, frozen);
-    let entry = recovery::store_table(&works.trees, id, shard, &finished)?;
-    works.trees.sync()?;
-    works.drop_needless(|manifest| {
-        manifest.next_table = id.0 + 1;
-        manifest.tables.push(entry);
-        let flushed = manifest.flushed.entry(shard).or_default();
-        *flushed = through.0.max(*flushed);
-    })?;
-    works.port.feed(origin, vec![Feedback::Flushed { table: id, meta: finished.meta, through }]);
+    let written = install::write_frozen(&works.trees, &mut || works.next_table(), shard, frozen)?;
+    works.trees.sync_part(Part::Tables)?;
+    let (entries, tables) = listed(written);
+    works.drop_needless(|manifest| manifest.install(shard, entries, through))?;
+    works.tables_added(&tables);
+    works.port.feed(origin, vec![Feedback::Flushed { tables, through }]);
     Ok(())
+}
+
+/// Tables as the manifest lists them, and as their shard is told of them.
+pub(super) fn listed(written: Vec<(TableEntry, Bytes)>) -> (Vec<TableEntry>, Vec<StoredTable>) {
+    written
+        .into_iter()
+        .map(|(entry, meta)| {
+            let stored = entry.with(meta);
+            (entry, stored)
+        })
+        .unzip()
 }
 
 /// Reads a shard back. All that it asked for before is synced, and its flushes are done.

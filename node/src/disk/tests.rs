@@ -1,7 +1,9 @@
 //! A folder that is closed, killed, copied while it runs, damaged, or somebody else's.
 
 use super::*;
-use anser_machine::{DiskRequest, Feedback, Frozen, LogRecord, Lsn, SlotName, Stored, TableId, Ticket};
+use anser_machine::{
+    DiskRequest, Feedback, Frozen, LogRecord, Lsn, SlotName, Stored, StoredTable, TableId, Ticket,
+};
 use anser_storage::table::{Table, block};
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -97,19 +99,19 @@ impl Node {
         self.handle.submit(Asker::Shard(shard), 1, vec![DiskRequest::Append(record)]);
     }
 
-    fn flush(&self, shard: u32, entries: &[(String, Bytes)], through: u64) -> (TableId, Bytes) {
-        let stored = |state: &Bytes| Stored { state: state.clone(), lsn: Lsn(through) };
+    fn flush(&self, shard: u32, entries: &[(String, Bytes)], through: u64) -> StoredTable {
+        let stored = |state: &Bytes| Stored { state: state.clone(), lsn: Lsn(through), voids: false };
         let frozen: Frozen =
             entries.iter().map(|(key, state)| (Bytes::from(key.clone()).into(), stored(state))).collect();
         let request = DiskRequest::Flush { frozen: Arc::new(frozen), through: Lsn(through) };
         self.handle.submit(Asker::Shard(shard), 1, vec![request]);
         self.answers.wait(Asker::Shard(shard), |feedback| match feedback {
-            Feedback::Flushed { table, meta, through: at } if at.0 == through => Some((*table, meta.clone())),
+            Feedback::Flushed { tables, through: at } if at.0 == through => Some(tables[0].clone()),
             _ => None,
         })
     }
 
-    fn recover(&self, shard: u32) -> (Vec<(TableId, Bytes)>, Vec<LogRecord>, Lsn) {
+    fn recover(&self, shard: u32) -> (Vec<StoredTable>, Vec<LogRecord>, Lsn) {
         let asker = Asker::Shard(shard);
         self.handle.submit(asker, 2, vec![DiskRequest::Recover]);
         let tables = self.answers.wait(asker, |feedback| match feedback {
@@ -134,7 +136,7 @@ impl Node {
         self.handle.submit(Asker::Shard(0), 2, vec![request]);
         self.answers.wait(Asker::Shard(0), |feedback| match feedback {
             Feedback::Fetched { block, .. } => Some(Some(block.clone())),
-            Feedback::FetchFailed { .. } => Some(None),
+            Feedback::FetchFailed { .. } | Feedback::TableGone { .. } => Some(None),
             _ => None,
         })
     }
@@ -232,7 +234,7 @@ fn what_was_durable_is_there_after_a_kill() {
         }
     }
     let entries: Vec<(String, Bytes)> = (0..50).map(|key| (format!("k{key:03}"), state(key, 500))).collect();
-    let (id, meta) = node.flush(0, &entries, 100);
+    let listed = node.flush(0, &entries, 100);
     for lsn in 201..=2000 {
         node.append(0, lsn, state(lsn, 1000));
     }
@@ -243,12 +245,12 @@ fn what_was_durable_is_there_after_a_kill() {
 
     let node = open(&killed);
     let (tables, records, next) = node.recover(0);
-    assert_eq!(tables, [(id, meta.clone())]);
+    assert_eq!(tables, std::slice::from_ref(&listed));
     assert!(next >= Lsn(202), "{next:?}");
     let expected: Vec<LogRecord> =
         (101..next.0).map(|lsn| LogRecord { lsn: Lsn(lsn), bytes: state(lsn, 1000) }).collect();
     assert_eq!(records, expected, "a whole prefix, no gap");
-    let table = Table::open(id, meta).unwrap();
+    let table = Table::open(listed.id, listed.meta).unwrap();
     assert!(entries.iter().all(|(key, state)| node.lookup(&table, key).as_ref() == Some(state)));
     node.close();
 }
@@ -264,20 +266,23 @@ fn big_states_stay_out_of_the_blobs() {
         node.append(0, lsn, state.clone());
     }
     node.answers.durable(0, 10);
-    let (id, meta) = node.flush(0, &entries, 9);
+    let listed = node.flush(0, &entries, 9);
     node.close();
 
-    assert!(std::fs::read_dir(dir.join("store/blobs")).map_or(0, Iterator::count) == 0);
+    for base in sled_trees::BASES {
+        let blobs = dir.join("store").join(base).join("blobs");
+        assert!(std::fs::read_dir(blobs).map_or(0, Iterator::count) == 0);
+    }
     let node = open(&dir);
     let (tables, records, _) = node.recover(0);
-    assert_eq!(tables, [(id, meta.clone())]);
+    assert_eq!(tables, std::slice::from_ref(&listed));
     assert_eq!(records, [LogRecord { lsn: Lsn(10), bytes: entries[9].1.clone() }]);
-    let table = Table::open(id, meta).unwrap();
+    let table = Table::open(listed.id, listed.meta).unwrap();
     for (key, state) in &entries {
         assert!(node.lookup(&table, key).as_ref() == Some(state), "{key}");
     }
     assert_eq!(node.lookup(&table, "k1"), None);
-    assert_eq!(node.fetch(id, 1 << 20), None);
+    assert_eq!(node.fetch(table.id(), 1 << 20), None);
     assert_eq!(node.fetch(TableId(77), 0), None);
     node.close();
 }
@@ -369,7 +374,7 @@ fn a_folder_of_another_format_or_without_identity_is_refused() {
         std::fs::write(&identity, content).unwrap();
         open_with(&dir, &config()).err().unwrap()
     };
-    assert!(matches!(refusal(&text.replace("format 1", "format 2")), OpenError::UnknownFormat { .. }));
+    assert!(matches!(refusal(&text.replace("format 2", "format 3")), OpenError::UnknownFormat { .. }));
     assert!(matches!(refusal(&text.replace("shards 2", "shards 3")), OpenError::Damaged { .. }));
     assert!(matches!(refusal(""), OpenError::Damaged { .. }));
     std::fs::remove_file(&identity).unwrap();
@@ -401,13 +406,13 @@ fn damage_is_noticed_and_never_silent() {
     }
     node.answers.durable(0, 2000);
     node.close();
-    let size = std::fs::metadata(dir.join("store/db")).unwrap().len();
+    let size = std::fs::metadata(dir.join("store/log/db")).unwrap().len();
     let expected: Vec<Bytes> = (1..=2000).map(|lsn| state(lsn, 300)).collect();
     let mut noticed = 0;
     for round in 0..12 {
         let damaged = guard.path().join(format!("damaged{round}"));
         copy(&dir, &damaged);
-        let path = damaged.join("store/db");
+        let path = damaged.join("store/log/db");
         let mut content = std::fs::read(&path).unwrap();
         let at = usize::try_from(size * (2 * round + 1) / 24).unwrap();
         content[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55);

@@ -5,9 +5,12 @@ use super::folder::Folder;
 use super::port::Port;
 use super::sled_trees::SledTrees;
 use super::witness::{Reached, Witness};
-use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use anser_machine::{StoredTable, TableId};
+use anser_storage::store::{Manifest, Part, Segments, StoreError, TreeName, Trees, log, recovery};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 /// What the threads share. Locks are taken in the order of the fields.
@@ -20,6 +23,10 @@ pub(super) struct Works {
     prepared: Mutex<Option<u64>>,
     /// Held over writing and syncing it.
     manifest: Mutex<Manifest>,
+    /// Tables that there are. Held while a block is read, so that none is dropped meanwhile.
+    live: RwLock<BTreeSet<TableId>>,
+    /// The next table's number: some are being written that the manifest doesn't list yet.
+    next_table: AtomicU64,
     /// Held briefly.
     segments: Mutex<Segments>,
     witness: Mutex<Witness>,
@@ -49,8 +56,11 @@ impl Works {
                 "segment {segment} of the log ended in an unfinished group; it was never acknowledged and is left out"
             );
         }
+        let live = opened.manifest.tables.iter().map(|entry| TableId(entry.id)).collect();
         let works = Works {
             port,
+            live: RwLock::new(live),
+            next_table: AtomicU64::new(opened.manifest.next_table),
             trees,
             log_bytes_max: config.log_bytes_max,
             prepared: Mutex::new(None),
@@ -69,6 +79,29 @@ impl Works {
         lock(&self.manifest)
     }
 
+    /// The number of a table that is to be written.
+    pub fn next_table(&self) -> TableId {
+        TableId(self.next_table.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tables count from now on.
+    pub fn tables_added(&self, tables: &[StoredTable]) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.extend(tables.iter().map(|table| table.id));
+    }
+
+    /// Drops tables that the manifest lists no more.
+    pub fn drop_tables(&self, tables: &[TableId]) -> Result<(), StoreError> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner).retain(|live| !tables.contains(live));
+        tables.iter().try_for_each(|table| self.trees.drop_tree(TreeName::Table(*table)))
+    }
+
+    /// Reads of a table; none if it is there no more.
+    pub fn with_table<T>(&self, table: TableId, read: impl FnOnce(&SledTrees) -> T) -> Option<T> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.contains(&table).then(|| read(&self.trees))
+    }
+
     pub fn segments(&self) -> MutexGuard<'_, Segments> {
         lock(&self.segments)
     }
@@ -80,7 +113,7 @@ impl Works {
         change(&mut changed);
         changed.changes += 1;
         let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
-        self.trees.sync()?;
+        self.trees.sync_part(Part::Tables)?;
         self.note(|reached| reached.changes = changed.changes)?;
         *manifest = changed;
         stale.sweep(&self.trees)
@@ -113,8 +146,9 @@ impl Works {
             return Ok(());
         }
         let segment = self.manifest().next_segment;
-        log::lay_out(&self.trees, segment)?;
-        // Listed before it holds anything, since what is not listed is void.
+        log::begin(&self.trees, segment)?;
+        // It must be there once it is listed; and be listed before it holds anything, since what is not listed is void.
+        self.trees.sync_part(Part::Log)?;
         self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;
             manifest.segments.push(segment);

@@ -23,6 +23,7 @@ pub struct Meter {
     body_clashes: Counter,
     bloom: [Counter; 2],
     cache: [Counter; 2],
+    compaction_bytes: Counter,
     shards: OnceLock<Shards>,
     seen: Mutex<Seen>,
     me: NodeId,
@@ -55,6 +56,7 @@ impl Meter {
             body_clashes: counter!("anser_body_clashes_total"),
             bloom: ["maybe", "ruled_out"].map(|result| counter!("anser_bloom_total", "result" => result)),
             cache: ["miss", "hit"].map(|result| counter!("anser_cache_total", "result" => result)),
+            compaction_bytes: counter!("anser_compaction_bytes_total"),
             shards: OnceLock::new(),
             seen: Mutex::default(),
             me,
@@ -132,6 +134,7 @@ impl Meter {
             Count::MemtableBytes { shard, bytes } => {
                 self.of_shard(shard, |shards| &shards.memtable_bytes, bytes);
             }
+            Count::Compacted { bytes } => self.compaction_bytes.increment(bytes),
             Count::Tables { shard, tables } => self.of_shard(shard, |shards| &shards.tables, tables),
         }
     }
@@ -148,7 +151,7 @@ impl Meter {
                 seen.record = Some(record.clone());
             }
             Fact::PeersChanged(peers) => seen.peers = peers.clone(),
-            Fact::ShardChanged { .. } | Fact::PeerSeen { .. } => {}
+            Fact::ShardChanged { .. } | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => return,
         }
         if let Some(record) = &seen.record {
             self.show_members(record, &seen.peers);

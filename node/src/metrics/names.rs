@@ -3,7 +3,7 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// Counters: name and meaning.
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 12] = [
     ("anser_actor_messages_total", "Messages that an actor has handled, by their kind"),
     ("anser_actor_restarts_total", "Restarts of an actor's machine, by their cause"),
     ("anser_requests_total", "Client requests that this node answered, by operation, keyspace and outcome"),
@@ -13,6 +13,7 @@ const COUNTERS: [(&str, &str); 11] = [
     ("anser_body_clashes_total", "Writes under one request id with different bodies: a defect in a client"),
     ("anser_bloom_total", "Bloom filter look-ups, by whether they ruled the table out"),
     ("anser_cache_total", "Block cache look-ups, by result"),
+    ("anser_compaction_bytes_total", "Bytes that merges of tables have written"),
     ("anser_wire_bytes_total", "Bytes sent to and received from other nodes and clients, by class"),
     ("anser_wire_rejected_total", "Connections that were refused, by reason"),
 ];

@@ -66,7 +66,7 @@ impl PeerBook {
             Fact::ShardChanged { shard, serving } => {
                 known.serving.insert(*shard, *serving);
             }
-            Fact::PeerSeen { .. } => {}
+            Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@ use super::budget::Budget;
 use super::switchboard::{Directory, Switchboard};
 use super::threads::Arbiters;
 use crate::config::Config;
+use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
 use anser_host::{Factory, HostConfig, Shell, spawn};
 use anser_membership::{Membership, Probing};
@@ -11,6 +12,9 @@ use anser_model::{Life, Member};
 use anser_proto::Role;
 use anser_replica::{EngineLimits, Limits, Replica, ReplicaConfig};
 use std::sync::Arc;
+
+/// Nobody asks the compactor for anything.
+const COMPACTOR_REQUESTS_MAX: usize = 16;
 
 /// Starts every actor.
 pub(super) fn start(
@@ -39,6 +43,12 @@ pub(super) fn start(
         coordinator(config, member),
         shell.clone(),
     );
+    let compactor = spawn(
+        &arbiters.control.handle(),
+        host(Role::Compactor, 0, COMPACTOR_REQUESTS_MAX),
+        Arc::new(|_| Box::new(Compactor::new())),
+        shell.clone(),
+    );
     let replicas = arbiters
         .shards
         .iter()
@@ -54,7 +64,7 @@ pub(super) fn start(
             )
         })
         .collect();
-    Directory { membership, coordinator, replicas }
+    Directory { membership, coordinator, compactor, replicas }
 }
 
 fn membership(config: &Config, cluster_name: &str, member: Member) -> Factory {

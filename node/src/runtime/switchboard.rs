@@ -21,13 +21,14 @@ use std::time::Duration;
 pub(super) struct Directory {
     pub(super) membership: Handle,
     pub(super) coordinator: Handle,
+    pub(super) compactor: Handle,
     pub(super) replicas: Vec<Handle>,
 }
 
 impl Directory {
     /// Every actor.
     pub(super) fn all(&self) -> impl Iterator<Item = &Handle> {
-        [&self.membership, &self.coordinator].into_iter().chain(&self.replicas)
+        [&self.membership, &self.coordinator, &self.compactor].into_iter().chain(&self.replicas)
     }
 
     /// The actor that has a role and slot; for replicas the slot is a partition.
@@ -41,6 +42,7 @@ impl Directory {
                 let partition = PartitionId(u16::try_from(slot).ok()?);
                 self.replicas.get(usize::try_from(u32::from(partition.0).checked_rem(shards)?).ok()?)
             }
+            // Nobody has anything to say to the compactor.
             Role::Hints | Role::Syncer | Role::Compactor | Role::Session => None,
         }
     }
@@ -137,7 +139,13 @@ impl Shell for Switchboard {
     }
 
     fn disk(&self, role: Role, slot: u32, life: u32, batch: Vec<DiskRequest>) {
-        let asker = if role == Role::Replica { Asker::Shard(slot) } else { Asker::Control };
+        let asker = match role {
+            Role::Replica => Asker::Shard(slot),
+            Role::Compactor => Asker::Compactor,
+            Role::Membership | Role::Coordinator | Role::Hints | Role::Syncer | Role::Session => {
+                Asker::Control
+            }
+        };
         self.disk.wait().submit(asker, life, batch);
     }
 
@@ -166,6 +174,7 @@ impl FeedbackSink for Switchboard {
                 usize::try_from(shard).ok().and_then(|shard| directory.replicas.get(shard))
             }
             Asker::Control => Some(&directory.membership),
+            Asker::Compactor => Some(&directory.compactor),
         };
         if let Some(handle) = handle {
             handle.feed(life, batch);

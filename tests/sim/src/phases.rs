@@ -134,7 +134,7 @@ impl World {
                 cell.expire(now);
                 let operations = match &cell.actor {
                     Some(Actor::Coordinator(machine)) => machine.inflight(),
-                    Some(Actor::Membership(_) | Actor::Replica(_)) | None => 0,
+                    Some(Actor::Membership(_) | Actor::Replica(_) | Actor::Compactor(_)) | None => 0,
                 };
                 let result = nothing_is_left_over::check(
                     &format!("actor {actor} of node {n}"),

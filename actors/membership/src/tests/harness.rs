@@ -80,6 +80,7 @@ pub fn genesis_of(cluster: ClusterId, name: &str, n: usize) -> Record {
     .unwrap()
 }
 
+#[allow(clippy::large_enum_variant, reason = "a test's few messages")]
 enum Delivery {
     Message(Envelope),
     Feedback(NodeId, Feedback),

@@ -1,6 +1,6 @@
 //! A disk in memory: what was not synced is gone after a crash.
 
-use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, TableId};
+use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, StoredTable, TableId};
 use anser_storage::table::{self, block, chunk};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 /// A table: its metadata and chunks.
 #[derive(Clone)]
 struct Table {
-    id: TableId,
-    meta: Bytes,
+    listed: StoredTable,
     chunks: Vec<Bytes>,
 }
 
@@ -47,7 +46,7 @@ impl FakeDisk {
     pub fn recover(&mut self) -> Vec<Feedback> {
         let asked = self.asked.pop_back();
         assert!(matches!(asked, None | Some(DiskRequest::Recover)), "{asked:?}");
-        let tables = self.tables.iter().map(|table| (table.id, table.meta.clone())).collect();
+        let tables = self.tables.iter().map(|table| table.listed.clone()).collect();
         let (first, second) = self.synced.split_at(self.synced.len() / 2);
         let last = self.synced.last().map(|record| record.lsn).max(self.dropped);
         let next = Lsn(last.map_or(1, |lsn| lsn.0 + 1));
@@ -72,19 +71,23 @@ impl FakeDisk {
                 assert!(!frozen.is_empty());
                 self.tables_ever += 1;
                 let id = TableId(self.tables_ever);
-                let finished = table::write(id, &frozen);
+                let entries =
+                    frozen.iter().map(|(key, stored)| (key.as_bytes().as_ref(), stored.state.as_ref()));
+                let finished = table::write(id, entries);
                 let chunks = finished.chunks.into_iter().map(Bytes::from).collect();
-                self.tables.insert(0, Table { id, meta: finished.meta.clone(), chunks });
+                // The test's ring is so small that all partitions are of one group.
+                let listed = StoredTable { id, group: 0, age: id.0, bytes: 1, voids: 0, meta: finished.meta };
+                self.tables.push(Table { listed: listed.clone(), chunks });
                 self.synced.retain(|record| record.lsn > through);
                 self.dropped = self.dropped.max(Some(through));
-                Feedback::Flushed { table: id, meta: finished.meta, through }
+                Feedback::Flushed { tables: vec![listed], through }
             }
             DiskRequest::Fetch { ticket, table, block } => {
-                let table = self.tables.iter().find(|held| held.id == table).unwrap();
+                let table = self.tables.iter().find(|held| held.listed.id == table).unwrap();
                 let get = |number: u32| -> Result<_, chunk::BadChunk> {
                     Ok(table.chunks.get(usize::try_from(number).unwrap()).cloned())
                 };
-                let (packed, _) = chunk::join(table.id, block, get).unwrap();
+                let (packed, _) = chunk::join(table.listed.id, block, get).unwrap();
                 Feedback::Fetched { ticket, block: block::unpack(&packed).unwrap() }
             }
             other => panic!("{other:?}"),

@@ -180,6 +180,7 @@ impl Bench {
                 }
                 Effect::Disk(request) => self.disk.ask(request),
                 Effect::Publish(Fact::ShardChanged { shard: 0, serving }) => self.facts.push(serving),
+                Effect::Publish(Fact::TablesChanged { shard: 0, .. }) => {}
                 Effect::Publish(fact) => panic!("{fact:?}"),
                 Effect::Count(count) => self.counts.push(count),
             }

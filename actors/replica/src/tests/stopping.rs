@@ -74,14 +74,20 @@ fn answers_to_a_predecessor_change_nothing() {
     let mut bench = Bench::cold(config(2), FakeDisk::default());
     bench.adopt_ring();
     bench.timeout();
+    let meta = Bytes::from_static(b"?");
+    let table = anser_machine::StoredTable {
+        id: anser_machine::TableId(1),
+        group: 0,
+        age: 1,
+        bytes: 1,
+        voids: 0,
+        meta,
+    };
     let stray = [
         Feedback::Durable { through: anser_machine::Lsn(40) },
         Feedback::Fetched { ticket: anser_machine::Ticket(1 << 32), block: Bytes::from_static(b"?") },
-        Feedback::Flushed {
-            table: anser_machine::TableId(1),
-            meta: Bytes::from_static(b"?"),
-            through: anser_machine::Lsn(4),
-        },
+        Feedback::Flushed { tables: vec![table.clone()], through: anser_machine::Lsn(4) },
+        Feedback::TablesReplaced { removed: vec![], added: vec![table] },
         Feedback::RecoveredLog { records: vec![], next: Some(anser_machine::Lsn(1)) },
     ];
     for feedback in stray {

@@ -1,44 +1,76 @@
 //! The engine against a map, through freezes, flushes, fetches and reopening.
 
 use super::*;
+use crate::compaction::Merge;
 use crate::record;
-use crate::table::{Finished, chunk};
+use crate::store::memory::Memory;
+use crate::store::{Manifest, TableEntry, TreeName, Trees, install, recovery};
 use anser_model::{Key, KeyspaceId, PartitionId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// A disk that does at once what it is asked.
+/// A disk that does at once what it is asked, with the store's own logic.
 #[derive(Default)]
 struct Store {
-    tables: BTreeMap<TableId, Finished>,
+    trees: Memory,
+    manifest: Manifest,
     log: Vec<LogRecord>,
-    through: Lsn,
+    next: u64,
+}
+
+fn listed(tables: Vec<(TableEntry, Bytes)>) -> (Vec<TableEntry>, Vec<StoredTable>) {
+    tables.into_iter().map(|(entry, meta)| (entry.clone(), entry.with(meta))).unzip()
 }
 
 impl Store {
-    fn flush(&mut self, frozen: &Frozen, through: Lsn) -> (TableId, Bytes) {
-        let id = TableId(self.tables.len() as u64 + 1);
-        let finished = crate::table::write(id, frozen);
-        let meta = finished.meta.clone();
-        self.tables.insert(id, finished);
-        self.through = through;
-        (id, meta)
+    fn flush(&mut self, frozen: &Frozen, through: Lsn) -> Vec<StoredTable> {
+        let next = &mut self.next;
+        let mut next_id = || {
+            *next += 1;
+            TableId(*next)
+        };
+        let tables = install::write_frozen(&self.trees, &mut next_id, 0, frozen).unwrap();
+        let (entries, stored) = listed(tables);
+        self.manifest.install(0, entries, through);
+        stored
+    }
+
+    /// Merges the `count` neighbours of a group behind the `skip` newest ones; what was removed and added.
+    fn merge(&mut self, group: u16, skip: usize, count: usize) -> Option<(Vec<TableId>, Vec<StoredTable>)> {
+        let mut tables: Vec<&TableEntry> =
+            self.manifest.tables.iter().filter(|table| table.group == group).collect();
+        tables.sort_by_key(|table| std::cmp::Reverse(table.age));
+        let inputs: Vec<TableId> =
+            tables.into_iter().skip(skip).take(count).map(|table| TableId(table.id)).collect();
+        let mut merge = Merge::begin(&self.trees, &self.manifest, 0, &inputs).unwrap()?;
+        let next = &mut self.next;
+        let mut next_id = || {
+            *next += 1;
+            TableId(*next)
+        };
+        while !merge.step(&self.trees, 700, &mut next_id).unwrap() {}
+        let merged = merge.finish();
+        let (entries, added) = listed(merged.added);
+        self.manifest.replace(&merged.removed, entries);
+        for table in &merged.removed {
+            self.trees.drop_tree(TreeName::Table(*table)).unwrap();
+        }
+        Some((merged.removed, added))
     }
 
     fn fetch(&self, table: TableId, block: u32) -> Bytes {
-        let finished = &self.tables[&table];
-        let get = |number: u32| {
-            Ok::<_, chunk::BadChunk>(finished.chunks.get(number as usize).cloned().map(Bytes::from))
-        };
-        block::unpack(&chunk::join(table, block, get).unwrap().0).unwrap()
+        recovery::read_block(&self.trees, table, block).unwrap()
+    }
+
+    fn has(&self, table: TableId) -> bool {
+        self.manifest.lists(TreeName::Table(table))
     }
 
     fn reopen(&self, limits: Limits) -> Engine {
         let mut engine = Engine::new(limits);
-        let tables = self.tables.iter().rev().map(|(id, table)| (*id, table.meta.clone())).collect();
-        engine.recovered_tables(tables).unwrap();
-        let rest: Vec<LogRecord> =
-            self.log.iter().filter(|record| record.lsn > self.through).cloned().collect();
+        engine.recovered_tables(recovery::tables_of(&self.trees, &self.manifest, 0).unwrap()).unwrap();
+        let through = self.manifest.flushed(0);
+        let rest: Vec<LogRecord> = self.log.iter().filter(|record| record.lsn > through).cloned().collect();
         engine.recovered_log(&rest).unwrap();
         engine
     }
@@ -46,7 +78,7 @@ impl Store {
 
 fn key(number: u16) -> StoreKey {
     StoreKey::new(
-        PartitionId(number % 3),
+        PartitionId(number % 3 * 16),
         KeyspaceId(1),
         &Key::new(format!("key{}", number / 3).into_bytes()).unwrap(),
     )
@@ -93,6 +125,18 @@ enum Step {
         key: u16,
         length: usize,
     },
+    /// The table is merged away while its block is fetched.
+    GetMerged(u16),
+    Merge {
+        group: u16,
+        skip: usize,
+        count: usize,
+    },
+    Scan {
+        partition: u16,
+        entries: usize,
+        bytes: usize,
+    },
     Reopen,
 }
 
@@ -103,6 +147,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Flush),
         4 => (0..70_u16).prop_map(Step::Get),
         1 => (0..60_u16, 0..400_usize).prop_map(|(key, length)| Step::GetMeanwhile { key, length }),
+        1 => (0..60_u16).prop_map(Step::GetMerged),
+        1 => (0..3_u16, 0..3_usize, 2..5_usize)
+            .prop_map(|(group, skip, count)| Step::Merge { group, skip, count }),
+        1 => (0..3_u16, 1..9_usize, 0..2000_usize)
+            .prop_map(|(partition, entries, bytes)| Step::Scan { partition, entries, bytes }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -123,7 +172,8 @@ impl Model {
         let lsn = Lsn(self.store.log.len() as u64 + 1);
         let encoded = record::encode(&key(number), &state(number, length));
         self.store.log.push(LogRecord { lsn, bytes: encoded.bytes });
-        self.engine.insert(&key(number), encoded.state, lsn);
+        let voids = self.map.contains_key(&number);
+        self.engine.insert(&key(number), encoded.state, lsn, voids);
         self.map.insert(number, state(number, length));
         self.frozen.extend(self.engine.freeze());
         assert!(self.frozen.len() <= self.limits.frozen_max);
@@ -134,9 +184,50 @@ impl Model {
             return;
         }
         let (frozen, through) = self.frozen.remove(0);
-        let (id, meta) = self.store.flush(&frozen, through);
-        self.engine.flushed(id, meta, through).unwrap();
+        let tables = self.store.flush(&frozen, through);
+        self.engine.flushed(tables, through).unwrap();
         self.frozen.extend(self.engine.freeze());
+    }
+
+    fn merge(&mut self, group: u16, skip: usize, count: usize) {
+        if let Some((removed, added)) = self.store.merge(group, skip, count) {
+            self.engine.replaced(&removed, added).unwrap();
+        }
+    }
+
+    /// Walks through a partition, with a write between two pages.
+    fn scan(&mut self, partition: u16, entries: usize, bytes: usize) {
+        let mut shown: Vec<(StoreKey, Bytes)> = Vec::new();
+        for _ in 0..100 {
+            let after = shown.last().map(|(key, _)| key.clone());
+            let mut scan = Scan::new(PartitionId(partition * 16), after.as_ref(), entries, bytes);
+            let page = loop {
+                match self.engine.scan(&scan) {
+                    Scanned::Page(page) => break page,
+                    Scanned::Fetch(blocks) => {
+                        assert!(!blocks.is_empty());
+                        for (table, block) in blocks {
+                            scan.hold(table, block, self.store.fetch(table, block));
+                        }
+                    }
+                    Scanned::Damaged { .. } => panic!("damaged"),
+                }
+            };
+            assert!(page.entries.len() <= entries && (page.more || page.entries.len() < 100));
+            assert!(!page.more || !page.entries.is_empty());
+            shown.extend(page.entries);
+            if !page.more {
+                break;
+            }
+        }
+        let mut expected: Vec<(StoreKey, Bytes)> = self
+            .map
+            .iter()
+            .filter(|(number, _)| *number % 3 == partition)
+            .map(|(number, state)| (key(*number), state.clone()))
+            .collect();
+        expected.sort();
+        assert_eq!(shown, expected);
     }
 
     fn step(&mut self, step: Step) {
@@ -163,6 +254,23 @@ impl Model {
                 };
                 assert_eq!(found, self.map.get(&number).cloned(), "key {number}, written meanwhile");
             }
+            Step::GetMerged(number) => {
+                let mut out = Outbox::new();
+                let Lookup::Fetch(search) = self.engine.lookup(&key(number), &mut out) else { return };
+                (0..3).for_each(|skip| self.merge(number % 3, skip, 3));
+                if self.store.has(search.table()) {
+                    return;
+                }
+                let found = match self.engine.again(&search, &mut out) {
+                    Lookup::Memory { state, .. } | Lookup::Table { state } => Some(state),
+                    Lookup::Absent => None,
+                    Lookup::Fetch(_) => get(&mut self.engine, &self.store, &key(number), &mut |_| ()),
+                    Lookup::Damaged { .. } => panic!("damaged"),
+                };
+                assert_eq!(found, self.map.get(&number).cloned(), "key {number}, merged meanwhile");
+            }
+            Step::Merge { group, skip, count } => self.merge(group, skip, count),
+            Step::Scan { partition, entries, bytes } => self.scan(partition, entries, bytes),
             Step::Reopen => {
                 self.engine = self.store.reopen(self.limits);
                 self.frozen.clear();
@@ -202,21 +310,21 @@ fn bytes_are_counted_exactly_and_a_full_engine_says_so() {
     let limits = Limits { memtable_bytes: 1000, frozen_max: 1, cache_bytes: 0 };
     let mut engine = Engine::new(limits);
     let entry = key(1).as_bytes().len() + ENTRY_OVERHEAD_BYTES;
-    engine.insert(&key(1), state(1, 100), Lsn(1));
+    engine.insert(&key(1), state(1, 100), Lsn(1), false);
     assert_eq!(engine.memtable_bytes(), entry + 100);
-    engine.insert(&key(1), state(1, 30), Lsn(2));
+    engine.insert(&key(1), state(1, 30), Lsn(2), false);
     assert_eq!(engine.memtable_bytes(), entry + 30);
     assert_eq!(engine.freeze(), None);
-    engine.insert(&key(2), state(2, 2000), Lsn(3));
+    engine.insert(&key(2), state(2, 2000), Lsn(3), false);
     let (frozen, through) = engine.freeze().unwrap();
     assert_eq!((frozen.len(), through), (2, Lsn(3)));
     assert_eq!(engine.memtable_bytes(), 2 * entry + 2030, "a frozen one counts until it is a table");
     assert!(!engine.is_full());
-    engine.insert(&key(2), state(2, 2000), Lsn(4));
+    engine.insert(&key(2), state(2, 2000), Lsn(4), false);
     assert!(engine.is_full());
     assert_eq!(engine.freeze(), None, "one waits already");
-    let meta = crate::table::write(TableId(1), &frozen).meta;
-    engine.flushed(TableId(1), meta, through).unwrap();
+    let tables = Store::default().flush(&frozen, through);
+    engine.flushed(tables, through).unwrap();
     assert!(!engine.is_full());
     assert_eq!(engine.memtable_bytes(), entry + 2000);
     assert!(engine.freeze().is_some());
@@ -228,7 +336,7 @@ fn keys_written_over_and_over_do_not_keep_the_log_for_ever() {
     let mut engine = Engine::new(limits);
     let mut written = 0;
     let frozen = (1..100).find_map(|lsn| {
-        engine.insert(&key(1), state(1, 100), Lsn(lsn));
+        engine.insert(&key(1), state(1, 100), Lsn(lsn), false);
         written += 100 + key(1).as_bytes().len();
         engine.freeze().map(|(frozen, through)| (frozen.len(), through == Lsn(lsn)))
     });
@@ -241,7 +349,7 @@ fn keys_written_over_and_over_do_not_keep_the_log_for_ever() {
 #[test]
 fn a_state_in_memory_comes_with_its_position() {
     let mut engine = Engine::new(Limits::default());
-    engine.insert(&key(1), state(1, 5), Lsn(7));
+    engine.insert(&key(1), state(1, 5), Lsn(7), false);
     let mut out = Outbox::new();
     assert!(matches!(engine.lookup(&key(1), &mut out), Lookup::Memory { lsn: Lsn(7), .. }));
     assert!(matches!(engine.lookup(&key(2), &mut out), Lookup::Absent));

@@ -16,14 +16,16 @@ use alloc::format;
 use alloc::vec::Vec;
 use anser_machine::Lsn;
 use bytes::Bytes;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 
 /// Most bytes of a group's content in one piece.
 const PIECE_BYTES: usize = 60 * 1024;
-/// Keys that are laid out in a new segment.
-pub const SEGMENT_KEYS: u64 = 4096;
-/// Bytes of pieces from which a segment takes no new group.
-pub const SEGMENT_BYTES: u64 = 32 << 20;
+/// Pieces from which a segment takes no new group.
+const SEGMENT_KEYS: u64 = 4096;
+/// Bytes of pieces from which it doesn't.
+const SEGMENT_BYTES: u64 = 32 << 20;
+/// So many keys are laid out at a time.
+const LAY_OUT_KEYS: u64 = 128;
 const VERSION: u8 = 1;
 const LAST: u8 = 1;
 /// In the place of a shard: nothing to replay.
@@ -48,7 +50,7 @@ pub fn put_entry(content: &mut Vec<u8>, shard: u32, lsn: Lsn, record: &[u8]) {
 }
 
 /// Cuts a group's content into pieces; the first has the sequence `first`.
-pub fn pieces(segment: u64, first: u64, content: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn pieces(segment: u64, first: u64, content: &[u8]) -> Vec<Vec<u8>> {
     let last = content.len().div_ceil(PIECE_BYTES).saturating_sub(1);
     let cut = content.chunks(PIECE_BYTES).enumerate();
     cut.zip(first..)
@@ -70,9 +72,72 @@ fn checksum(segment: u64, sequence: u64, body: &[u8]) -> u32 {
     crc32c::crc32c_append(place, body)
 }
 
-/// Lays out the keys of a segment, so that filling them later moves nothing.
-pub fn lay_out(trees: &impl Trees, segment: u64) -> Result<(), StoreError> {
-    (0..SEGMENT_KEYS).try_for_each(|sequence| trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), &[]))
+/// The segment that is written.
+///
+/// Keys are laid out, empty, shortly before they are filled, so that the tree's leaves split while they are small. Only
+/// shortly: the tree store cleans its file by writing whole leaves again whose first parts lie far behind, and a leaf of
+/// the log is large once it is filled.
+#[derive(Debug)]
+pub struct Tail {
+    segment: u64,
+    next: u64,
+    laid: u64,
+    bytes: u64,
+}
+
+/// Makes a segment, so that it can be listed before it holds anything.
+pub fn begin(trees: &impl Trees, segment: u64) -> Result<(), StoreError> {
+    lay_out(trees, segment, 0..LAY_OUT_KEYS)
+}
+
+fn lay_out(trees: &impl Trees, segment: u64, mut keys: Range<u64>) -> Result<(), StoreError> {
+    keys.try_for_each(|sequence| trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), &[]))
+}
+
+impl Tail {
+    /// A segment that was begun and not written yet.
+    pub fn new(segment: u64) -> Tail {
+        Tail { segment, next: 0, laid: LAY_OUT_KEYS, bytes: 0 }
+    }
+
+    /// Its number.
+    pub fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    /// How many pieces it holds.
+    pub fn pieces(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether it takes no more groups.
+    pub fn is_full(&self) -> bool {
+        self.next >= SEGMENT_KEYS || self.bytes >= SEGMENT_BYTES
+    }
+
+    /// Whether the segment after it should be made.
+    pub fn is_half_full(&self) -> bool {
+        self.next > SEGMENT_KEYS / 2 || self.bytes > SEGMENT_BYTES / 2
+    }
+
+    /// Writes a group's content; how many bytes it took. It is durable with the next sync.
+    pub fn append(&mut self, trees: &impl Trees, content: &[u8]) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        let pieces = pieces(self.segment, self.next, content);
+        let after = self.next + u64::try_from(pieces.len()).unwrap_or(u64::MAX);
+        if after > self.laid {
+            let laid = after.max(self.laid + LAY_OUT_KEYS);
+            lay_out(trees, self.segment, self.laid..laid)?;
+            self.laid = laid;
+        }
+        for piece in pieces {
+            trees.put(TreeName::Log(self.segment), &self.next.to_be_bytes(), &piece)?;
+            bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.next += 1;
+        }
+        self.bytes += bytes;
+        Ok(bytes)
+    }
 }
 
 /// Appends what makes a group of something that is not in the log, so that the log shows that it was synced.

@@ -6,10 +6,10 @@ use super::trees::TreeName;
 use crate::cursor::{checked, put_checksum};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use anser_machine::{Lsn, TableId};
+use anser_machine::{Group, Lsn, TableId};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,12 @@ pub struct TableEntry {
     pub id: u64,
     /// Whose it is.
     pub shard: u32,
+    /// The partitions that it holds.
+    pub group: Group,
+    /// Of two tables of a group that hold one key, the one with the greater age is the newer.
+    pub age: u64,
+    /// About how many entries of older tables of its group it makes void.
+    pub voids: u64,
     /// The number of its metadata's first chunk.
     pub meta_at: u32,
     /// Its chunks, metadata and all.
@@ -37,7 +43,7 @@ pub struct Manifest {
     pub next_segment: u64,
     /// The log position of each shard through which tables hold everything.
     pub flushed: BTreeMap<u32, u64>,
-    /// The tables, the oldest first.
+    /// The tables, in any order.
     pub tables: Vec<TableEntry>,
     /// The log's segments, the oldest first.
     pub segments: Vec<u64>,
@@ -79,9 +85,29 @@ impl Manifest {
         Lsn(self.flushed.get(&shard).copied().unwrap_or_default())
     }
 
-    /// A shard's tables, the newest first.
+    /// A shard's tables.
     pub fn tables_of(&self, shard: u32) -> impl Iterator<Item = &TableEntry> {
-        self.tables.iter().rev().filter(move |table| table.shard == shard)
+        self.tables.iter().filter(move |table| table.shard == shard)
+    }
+
+    /// Tables of a shard's memtable are written: they count from now on, and the log through `through` no longer does.
+    pub fn install(&mut self, shard: u32, tables: impl IntoIterator<Item = TableEntry>, through: Lsn) {
+        let flushed = self.flushed.entry(shard).or_default();
+        *flushed = through.0.max(*flushed);
+        self.add(tables);
+    }
+
+    /// Tables take the place of others.
+    pub fn replace(&mut self, removed: &[TableId], added: impl IntoIterator<Item = TableEntry>) {
+        self.tables.retain(|table| !removed.contains(&TableId(table.id)));
+        self.add(added);
+    }
+
+    fn add(&mut self, tables: impl IntoIterator<Item = TableEntry>) {
+        for table in tables {
+            self.next_table = self.next_table.max(table.id + 1);
+            self.tables.push(table);
+        }
     }
 
     /// Whether a tree counts.

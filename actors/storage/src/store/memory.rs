@@ -1,6 +1,6 @@
 //! Trees in memory, for the tests of this crate: a crash keeps a prefix of what was put after the last sync.
 
-use super::trees::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+use super::trees::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,6 +19,14 @@ pub struct Memory {
     now: RefCell<Content>,
     synced: RefCell<Content>,
     since: RefCell<Vec<Change>>,
+}
+
+impl Change {
+    fn part(&self) -> Part {
+        match self {
+            Change::Put(tree, ..) | Change::Remove(tree, _) | Change::Drop(tree) => tree.part(),
+        }
+    }
 }
 
 fn apply(content: &mut Content, change: &Change) {
@@ -95,9 +103,10 @@ impl Trees for Memory {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        self.since.borrow_mut().clear();
-        self.synced.replace(self.now.borrow().clone());
+    fn sync_part(&self, part: Part) -> Result<(), StoreError> {
+        let mut synced = self.synced.borrow_mut();
+        let of_part = |change: &mut Change| change.part() == part;
+        self.since.borrow_mut().extract_if(.., of_part).for_each(|change| apply(&mut synced, &change));
         Ok(())
     }
 }

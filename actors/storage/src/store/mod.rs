@@ -5,6 +5,7 @@
 //! or not at all. Deliberately absent: threads, batching, files.
 
 pub mod cell;
+pub mod install;
 pub mod log;
 mod manifest;
 pub mod recovery;
@@ -18,4 +19,4 @@ mod tests;
 
 pub use manifest::{BadManifest, Manifest, TableEntry};
 pub use segments::{Segment, Segments};
-pub use trees::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+pub use trees::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};

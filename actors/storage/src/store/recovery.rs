@@ -1,15 +1,15 @@
-//! Reading a store back, and installing tables in it.
+//! Reading a store back.
 
 use super::cell;
 use super::log;
 use super::manifest::{Manifest, TableEntry};
 use super::segments::{Segment, Segments};
 use super::trees::{StoreError, TreeName, Trees};
-use crate::table::{self, Finished, Table, chunk};
+use crate::table::{self, Table, chunk};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use anser_machine::{LogRecord, Lsn, TableId};
+use anser_machine::{LogRecord, Lsn, StoredTable, TableId};
 use bytes::Bytes;
 
 /// The last segments of the log that are not sealed at most: the one that it goes on in, and the one after it.
@@ -73,13 +73,13 @@ pub fn open(trees: &impl Trees) -> Result<Opened, StoreError> {
     Ok(opened)
 }
 
-/// A shard's tables with their metadata, the newest first.
+/// A shard's tables with their metadata.
 pub fn tables_of(
     trees: &impl Trees,
     manifest: &Manifest,
     shard: u32,
-) -> Result<Vec<(TableId, Bytes)>, StoreError> {
-    manifest.tables_of(shard).map(|entry| Ok((TableId(entry.id), meta_of(trees, entry)?))).collect()
+) -> Result<Vec<StoredTable>, StoreError> {
+    manifest.tables_of(shard).map(|entry| Ok(entry.with(meta_of(trees, entry)?))).collect()
 }
 
 /// A shard's log records that no table holds, in order, and the position of the next one. They fit in memory: what
@@ -120,35 +120,14 @@ pub fn rest_of(trees: &impl Trees, manifest: &Manifest, segment: u64) -> Result<
     Ok(rest)
 }
 
-/// Stores a table's chunks: first all keys, empty, then their values, so that the tree splits while it is small. It
-/// counts once it is synced, and then listed.
-pub fn store_table(
-    trees: &impl Trees,
-    id: TableId,
-    shard: u32,
-    table: &Finished,
-) -> Result<TableEntry, StoreError> {
-    let tree = TreeName::Table(id);
-    let numbered = || (0_u32..).zip(&table.chunks);
-    numbered().try_for_each(|(number, _)| trees.put(tree, &number.to_be_bytes(), &[]))?;
-    numbered().try_for_each(|(number, chunk)| trees.put(tree, &number.to_be_bytes(), chunk))?;
-    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    Ok(TableEntry {
-        id: id.0,
-        shard,
-        meta_at: table.meta_at,
-        chunks: u32::try_from(table.chunks.len()).unwrap_or(u32::MAX),
-        bytes: table.chunks.iter().map(|chunk| count(chunk.len())).sum(),
-    })
-}
-
 /// A block of a table, verified and decompressed.
 pub fn read_block(trees: &impl Trees, table: TableId, block: u32) -> Result<Bytes, StoreError> {
     let packed = read_chunks(trees, table, block)?;
     table::block::unpack(&packed).map_err(|error| damaged(table.0, &error))
 }
 
-fn meta_of(trees: &impl Trees, entry: &TableEntry) -> Result<Bytes, StoreError> {
+/// A table's metadata.
+pub(crate) fn meta_of(trees: &impl Trees, entry: &TableEntry) -> Result<Bytes, StoreError> {
     read_chunks(trees, TableId(entry.id), entry.meta_at)
 }
 
@@ -175,6 +154,6 @@ impl From<chunk::BadChunk> for ReadError {
     }
 }
 
-fn damaged(table: u64, error: &dyn core::fmt::Display) -> StoreError {
+pub(crate) fn damaged(table: u64, error: &dyn core::fmt::Display) -> StoreError {
     StoreError::Damaged(format!("table {table}: {error}"))
 }

@@ -3,8 +3,8 @@
 use super::cell::{Cell, sweep_tree};
 use super::memory::Memory;
 use super::*;
-use crate::table::{self, Table};
-use anser_machine::{Frozen, Lsn, Stored, TableId};
+use crate::table::Table;
+use anser_machine::{Frozen, Lsn, Stored, StoredTable, TableId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -82,13 +82,22 @@ fn the_manifest_has_its_golden_bytes() {
         next_table: 3,
         next_segment: 300,
         flushed: BTreeMap::from([(1, 5)]),
-        tables: vec![TableEntry { id: 2, shard: 1, meta_at: 4, chunks: 5, bytes: 6 }],
+        tables: vec![TableEntry {
+            id: 2,
+            shard: 1,
+            group: 7,
+            age: 2,
+            voids: 8,
+            meta_at: 4,
+            chunks: 5,
+            bytes: 6,
+        }],
         segments: vec![299],
     };
     let bytes = manifest.encode();
     assert_eq!(
         bytes,
-        b"\x01\x09\x03\xac\x02\x01\x01\x05\x01\x02\x01\x04\x05\x06\x01\xab\x02\x2a\xd2\x51\x70",
+        b"\x02\x09\x03\xac\x02\x01\x01\x05\x01\x02\x01\x07\x02\x08\x04\x05\x06\x01\xab\x02\xd0\x17\xd1\xa7",
         "{}",
         bytes.escape_ascii()
     );
@@ -102,15 +111,14 @@ fn the_manifest_has_its_golden_bytes() {
 }
 
 fn frozen(keys: std::ops::Range<u32>, byte: u8) -> Frozen {
-    let stored = |key: u32| Stored { state: content(byte, key as usize * 7 % 900).into(), lsn: Lsn(1) };
+    let stored =
+        |key: u32| Stored { state: content(byte, key as usize * 7 % 900).into(), lsn: Lsn(1), voids: false };
     keys.map(|key| (Bytes::from(format!("key{key:06}")).into(), stored(key))).collect()
 }
 
 fn install(trees: &Memory, manifest: &mut Manifest, id: u64, frozen: &Frozen, through: u64) {
-    let finished = table::write(TableId(id), frozen);
-    manifest.tables.push(recovery::store_table(trees, TableId(id), 0, &finished).unwrap());
-    manifest.next_table = id + 1;
-    manifest.flushed.insert(0, through);
+    let tables = install::write_frozen(trees, &mut || TableId(id), 0, frozen).unwrap();
+    manifest.install(0, tables.into_iter().map(|(entry, _)| entry), Lsn(through));
     Manifest::CELL.write(trees, &manifest.encode()).unwrap().sweep(trees).unwrap();
 }
 
@@ -126,11 +134,11 @@ fn a_table_counts_whole_or_not_at_all() {
     for kept in (0..=changes).step_by(7).chain([changes]) {
         let crashed = trees.crash(kept);
         let opened = recovery::open(&crashed).unwrap();
-        let expected: &[u64] = if kept == changes { &[2, 1] } else { &[1] };
+        let expected: &[u64] = if kept == changes { &[1, 2] } else { &[1] };
         let tables = recovery::tables_of(&crashed, &opened.manifest, 0).unwrap();
-        assert_eq!(tables.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), expected);
+        assert_eq!(tables.iter().map(|table| table.id.0).collect::<Vec<_>>(), expected);
         assert!(crashed.names().unwrap().iter().all(|name| opened.manifest.lists(*name)));
-        for (id, meta) in tables {
+        for StoredTable { id, meta, .. } in tables {
             let table = Table::open(id, meta).unwrap();
             assert!(table.blocks().all(|block| recovery::read_block(&crashed, id, block).is_ok()));
         }
@@ -143,11 +151,14 @@ fn a_flip_in_a_table_is_noticed() {
     recovery::create(&trees).unwrap();
     let mut manifest = Manifest::default();
     let mut states = frozen(0..60, 1);
-    states.insert(Bytes::from_static(b"large").into(), Stored { state: noise(20_000), lsn: Lsn(1) });
+    states.insert(
+        Bytes::from_static(b"keylarge").into(),
+        Stored { state: noise(20_000), lsn: Lsn(1), voids: false },
+    );
     install(&trees, &mut manifest, 1, &states, 10);
     let entry = manifest.tables[0].clone();
     let tree = TreeName::Table(TableId(1));
-    let (_, meta) = recovery::tables_of(&trees, &manifest, 0).unwrap().remove(0);
+    let meta = recovery::tables_of(&trees, &manifest, 0).unwrap().remove(0).meta;
     let blocks: Vec<u32> = Table::open(TableId(1), meta).unwrap().blocks().collect();
     assert!(entry.chunks > 8 && blocks.len() < entry.chunks as usize);
     for chunk in 0..entry.chunks {
@@ -229,7 +240,7 @@ fn a_shard_is_read_back_while_others_write() {
         log::put_entry(&mut group, 0, Lsn(lsn), b"record");
         trees.put(TreeName::Log(segment), &at.to_be_bytes(), &log::pieces(segment, at, &group)[0]).unwrap();
     };
-    (1..=3).for_each(|segment| log::lay_out(&trees, segment).unwrap());
+    (1..=3).for_each(|segment| log::begin(&trees, segment).unwrap());
     put(1, 0, 1);
     put(2, 0, 2);
     // What a reader sees that was between two keys when both were written: the later one only.

@@ -34,7 +34,29 @@ pub enum TreeName {
     Table(TableId),
 }
 
+/// The two parts of a store, synced and crashing apart: what is written for every commit, and dropped soon, and what stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The commit log and the slots.
+    Log,
+    /// The tables and the manifest.
+    Tables,
+}
+
+impl Part {
+    /// Both.
+    pub const ALL: [Part; 2] = [Part::Log, Part::Tables];
+}
+
 impl TreeName {
+    /// The part that it is in.
+    pub fn part(self) -> Part {
+        match self {
+            TreeName::Log(_) | TreeName::Slots => Part::Log,
+            TreeName::Table(_) | TreeName::Manifest => Part::Tables,
+        }
+    }
+
     /// Reads a name back.
     pub fn parse(name: &str) -> Option<TreeName> {
         let (kind, number) = name.split_once('/').unwrap_or((name, ""));
@@ -62,8 +84,8 @@ impl fmt::Display for TreeName {
 /// Takes a key and its value.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// Ordered trees of keys and values of at most [`VALUE_BYTES_MAX`]. After a crash, all that was put before the last
-/// `sync` that returned is there; of what came after, whatever was put first.
+/// Ordered trees of keys and values of at most [`VALUE_BYTES_MAX`]. After a crash, all of a part that was put before its
+/// last `sync_part` that returned is there; of what came after, whatever was put first in that part.
 pub trait Trees {
     /// A value.
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
@@ -77,6 +99,10 @@ pub trait Trees {
     fn names(&self) -> Result<Vec<TreeName>, StoreError>;
     /// Removes a tree with all its keys.
     fn drop_tree(&self, tree: TreeName) -> Result<(), StoreError>;
-    /// Makes durable all that was put before. After an error the store is at its end.
-    fn sync(&self) -> Result<(), StoreError>;
+    /// Makes durable all that was put into a part before. After an error the store is at its end.
+    fn sync_part(&self, part: Part) -> Result<(), StoreError>;
+    /// The same of all parts.
+    fn sync(&self) -> Result<(), StoreError> {
+        Part::ALL.into_iter().try_for_each(|part| self.sync_part(part))
+    }
 }

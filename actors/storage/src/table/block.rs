@@ -126,13 +126,69 @@ pub fn search(block: &Bytes, key: &[u8]) -> Result<Option<Bytes>, BadBlock> {
     Ok(None)
 }
 
+/// A walk through a block's entries, in order. It stands at an entry, or at the end.
+#[derive(Debug)]
+pub struct Entries {
+    block: Bytes,
+    /// Where the entries behind the present one begin, and where they end.
+    at: usize,
+    end: usize,
+    key: Vec<u8>,
+    state: Bytes,
+    ended: bool,
+}
+
+impl Entries {
+    /// At the first entry. Total, as all of it.
+    pub fn of(block: Bytes) -> Result<Entries, BadBlock> {
+        let (entries, _) = split(&block)?;
+        let end = entries.len();
+        Entries::at(block, 0, end)
+    }
+
+    /// At the first entry whose key is not before `key`.
+    pub fn from(block: Bytes, key: &[u8]) -> Result<Entries, BadBlock> {
+        let (entries, restarts) = split(&block)?;
+        let (at, end) = (restart_before(entries, restarts, key)?, entries.len());
+        let mut walk = Entries::at(block, at, end)?;
+        while walk.entry().is_some_and(|(before, _)| before < key) {
+            walk.advance()?;
+        }
+        Ok(walk)
+    }
+
+    fn at(block: Bytes, at: usize, end: usize) -> Result<Entries, BadBlock> {
+        let mut walk = Entries { block, at, end, key: Vec::new(), state: Bytes::new(), ended: false };
+        walk.advance()?;
+        Ok(walk)
+    }
+
+    /// The present entry's key and state; none at the end.
+    pub fn entry(&self) -> Option<(&[u8], &Bytes)> {
+        (!self.ended).then_some((self.key.as_slice(), &self.state))
+    }
+
+    /// Moves on to the next entry.
+    pub fn advance(&mut self) -> Result<(), BadBlock> {
+        let rest = self.block.get(self.at..self.end).ok_or(BadBlock)?;
+        let mut walk = Walk { rest: Cursor(rest), key: core::mem::take(&mut self.key) };
+        match walk.next()? {
+            Some(state) => self.state = self.block.slice_ref(state),
+            None => self.ended = true,
+        }
+        self.at = self.end.saturating_sub(walk.rest.0.len());
+        self.key = walk.key;
+        Ok(())
+    }
+}
+
 /// All entries in order.
 pub fn entries(block: &Bytes) -> Result<Vec<(Bytes, Bytes)>, BadBlock> {
-    let (entries, _) = split(block)?;
-    let mut walk = Walk { rest: Cursor(entries), key: Vec::new() };
+    let mut walk = Entries::of(block.clone())?;
     let mut all = Vec::new();
-    while let Some(state) = walk.next()? {
-        all.push((Bytes::copy_from_slice(&walk.key), block.slice_ref(state)));
+    while let Some((key, state)) = walk.entry() {
+        all.push((Bytes::copy_from_slice(key), state.clone()));
+        walk.advance()?;
     }
     Ok(all)
 }

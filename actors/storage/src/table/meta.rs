@@ -71,6 +71,24 @@ impl Table {
         self.entries
     }
 
+    /// Its smallest and its greatest key.
+    pub fn range(&self) -> (&[u8], &[u8]) {
+        let smallest = self.index.first().and_then(|place| self.separator(place));
+        (smallest.unwrap_or_default(), &self.greatest)
+    }
+
+    /// The place in [`Table::blocks`] of the block where a walk from `key` on begins; none if all its keys are before.
+    pub fn place_from(&self, key: &[u8]) -> Option<usize> {
+        let after =
+            self.index.partition_point(|place| self.separator(place).is_some_and(|first| first <= key));
+        (key <= self.greatest.as_ref()).then_some(after.saturating_sub(1))
+    }
+
+    /// The number of the block at a place.
+    pub fn block_at(&self, place: usize) -> Option<u32> {
+        self.index.get(place).map(|place| place.block)
+    }
+
     /// Its blocks' numbers, in key order.
     pub fn blocks(&self) -> impl Iterator<Item = u32> + '_ {
         self.index.iter().map(|place| place.block)

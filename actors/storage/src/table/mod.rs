@@ -19,4 +19,4 @@ mod tests;
 pub use block::BLOCK_BYTES;
 pub use bloom::Bloom;
 pub use meta::{BadTable, Table};
-pub use writer::{Finished, write};
+pub use writer::{Finished, Writer, write};

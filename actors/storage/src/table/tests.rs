@@ -1,16 +1,15 @@
 //! Tables against the map that they were written from.
 
 use super::*;
-use anser_machine::{Frozen, Lsn, Stored, TableId};
+use anser_machine::TableId;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const TABLE: TableId = TableId(5);
 
-fn frozen(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Frozen {
-    let stored = |state: &Vec<u8>| Stored { state: state.clone().into(), lsn: Lsn(1) };
-    entries.iter().map(|(key, state)| (Bytes::from(key.clone()).into(), stored(state))).collect()
+fn write(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Finished {
+    super::write(TABLE, entries.iter().map(|(key, state)| (key.as_slice(), state.as_slice())))
 }
 
 fn read(finished: &Finished, number: u32) -> Result<Bytes, chunk::BadChunk> {
@@ -28,7 +27,7 @@ fn lookup(finished: &Finished, table: &Table, key: &[u8]) -> Option<Bytes> {
 fn block_and_metadata_have_their_golden_bytes() {
     let entries = [("apple", "red"), ("apply", "now"), ("bee", "")];
     let entries = entries.map(|(key, state)| (key.into(), state.into()));
-    let finished = write(TABLE, &frozen(&entries.into_iter().collect()));
+    let finished = write(&entries.into_iter().collect());
     assert_eq!(finished.meta_at, 1);
     let packed = read(&finished, 0).unwrap();
     assert_eq!(
@@ -78,7 +77,7 @@ fn the_index_is_small_for_long_keys() {
         (long, vec![1])
     });
     let entries: BTreeMap<Vec<u8>, Vec<u8>> = entries.collect();
-    let finished = write(TABLE, &frozen(&entries));
+    let finished = write(&entries);
     let table = Table::open(TABLE, finished.meta.clone()).unwrap();
     assert!(finished.meta.len() < 230_000, "{}", finished.meta.len());
     for (key, state) in &entries {
@@ -104,7 +103,7 @@ proptest! {
         entries in some_entries(),
         others in prop::collection::vec(prop::collection::vec(0..4_u8, 0..13), 50),
     ) {
-        let finished = write(TABLE, &frozen(&entries));
+        let finished = write(&entries);
         let table = Table::open(TABLE, finished.meta.clone()).unwrap();
         prop_assert_eq!(table.entries(), entries.len() as u64);
         for (key, state) in &entries {
@@ -138,7 +137,7 @@ proptest! {
 
     #[test]
     fn every_flip_is_noticed(entries in some_entries(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-        let mut finished = write(TABLE, &frozen(&entries));
+        let mut finished = write(&entries);
         let chunk = at.index(finished.chunks.len());
         let byte = at.index(finished.chunks[chunk].len());
         finished.chunks[chunk][byte] ^= 1_u8 << bit;

@@ -1,16 +1,27 @@
-//! Writes a frozen memtable as a table.
+//! Writes a table, entry by entry.
 
 use super::block::{BlockWriter, pack};
 use super::chunk;
 use super::meta::MetaWriter;
 use alloc::vec::Vec;
-use anser_machine::{Frozen, TableId};
+use anser_machine::TableId;
 use bytes::Bytes;
 
-/// A table, ready to be stored.
+/// A table that is being written. Its chunks are to be taken away as they come, and are numbered in the order of coming.
+#[derive(Debug)]
+pub struct Writer {
+    table: TableId,
+    chunks: Vec<Vec<u8>>,
+    /// How many chunks were taken away.
+    taken: u32,
+    block: BlockWriter,
+    meta: MetaWriter,
+}
+
+/// What is left of a table when all its entries are written.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its chunks: those of the blocks, then those of the metadata.
+    /// The last chunks: those of the blocks that were not taken away, then those of the metadata.
     pub chunks: Vec<Vec<u8>>,
     /// The number of the metadata's first chunk.
     pub meta_at: u32,
@@ -18,20 +29,24 @@ pub struct Finished {
     pub meta: Bytes,
 }
 
-/// The chunks so far, and the block that is being filled.
-struct Writer {
-    table: TableId,
-    chunks: Vec<Vec<u8>>,
-    block: BlockWriter,
-    meta: MetaWriter,
-}
-
 impl Writer {
-    fn next_number(&self) -> u32 {
-        u32::try_from(self.chunks.len()).unwrap_or(u32::MAX)
+    /// A table without entries.
+    pub fn new(table: TableId) -> Writer {
+        Writer {
+            table,
+            chunks: Vec::new(),
+            taken: 0,
+            block: BlockWriter::default(),
+            meta: MetaWriter::default(),
+        }
     }
 
-    fn push(&mut self, key: &[u8], state: &[u8]) {
+    fn next_number(&self) -> u32 {
+        self.taken.saturating_add(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Adds an entry; its key is greater than all before.
+    pub fn push(&mut self, key: &[u8], state: &[u8]) {
         if self.block.is_full_for(key, state) {
             self.end_block();
         }
@@ -47,21 +62,35 @@ impl Writer {
         let number = self.next_number();
         self.chunks.extend(chunk::cut(self.table, number, &packed));
     }
+
+    /// Chunks that are ready and were not taken yet.
+    pub fn ready(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Takes the chunks that are ready.
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        self.taken = self.next_number();
+        core::mem::take(&mut self.chunks)
+    }
+
+    /// The rest of the table.
+    pub fn finish(mut self) -> Finished {
+        if !self.block.is_empty() {
+            self.end_block();
+        }
+        let meta_at = self.next_number();
+        let meta = Bytes::from(self.meta.finish());
+        self.chunks.extend(chunk::cut(self.table, meta_at, &meta));
+        Finished { chunks: self.chunks, meta_at, meta }
+    }
 }
 
-/// Lays a table out, all in memory: it is about as large as the memtable.
-pub fn write(table: TableId, frozen: &Frozen) -> Finished {
-    let mut writer =
-        Writer { table, chunks: Vec::new(), block: BlockWriter::default(), meta: MetaWriter::default() };
-    for (key, stored) in frozen {
-        writer.push(key.as_bytes(), &stored.state);
+/// Writes a small table as a whole.
+pub fn write<'a>(table: TableId, entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Finished {
+    let mut writer = Writer::new(table);
+    for (key, state) in entries {
+        writer.push(key, state);
     }
-    if !writer.block.is_empty() {
-        writer.end_block();
-    }
-    let meta_at = writer.next_number();
-    let Writer { mut chunks, meta, .. } = writer;
-    let meta = Bytes::from(meta.finish());
-    chunks.extend(chunk::cut(table, meta_at, &meta));
-    Finished { chunks, meta_at, meta }
+    writer.finish()
 }

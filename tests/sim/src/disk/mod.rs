@@ -9,7 +9,7 @@ mod trees;
 use crate::dice::Dice;
 use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::{Cell, Stale};
-use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use anser_storage::store::{Manifest, Part, Segments, StoreError, TreeName, Trees, log, recovery};
 use std::collections::{BTreeMap, VecDeque};
 use tables::TableJob;
 pub(crate) use trees::SimTrees;
@@ -40,6 +40,17 @@ pub(crate) struct Outcome {
     pub turns: Vec<(u64, Turn)>,
 }
 
+/// What stays of the unsynced changes when a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stays {
+    /// All: the system writes them yet.
+    All,
+    /// Nothing.
+    Nothing,
+    /// None, all, or the first ones, as the dice fall.
+    Drawn,
+}
+
 /// How well a disk does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Health {
@@ -49,14 +60,6 @@ pub(crate) struct Health {
     pub bad_blocks: u64,
     /// Whether the next sync fails, which ends the store.
     pub fails: bool,
-}
-
-/// The open segment of the log.
-#[derive(Debug, Default)]
-struct Open {
-    segment: Option<u64>,
-    next: u64,
-    bytes: u64,
 }
 
 /// What becomes durable together.
@@ -95,11 +98,14 @@ pub(crate) struct Disk {
     trees: SimTrees,
     manifest: Manifest,
     segments: Segments,
-    open: Open,
+    /// The segment that the log goes on in.
+    tail: Option<log::Tail>,
     waiting: VecDeque<(Origin, DiskRequest)>,
     group: Option<Group>,
     table_jobs: VecDeque<TableJob>,
     at_tables: Option<tables::Stage>,
+    merging: Option<tables::Merging>,
+    next_table: u64,
     fetches: VecDeque<(Origin, DiskRequest)>,
     askers: BTreeMap<usize, u32>,
     failed: bool,
@@ -114,11 +120,13 @@ impl Disk {
             trees: SimTrees::default(),
             manifest: Manifest::default(),
             segments: Segments::default(),
-            open: Open::default(),
+            tail: None,
             waiting: VecDeque::new(),
             group: None,
             table_jobs: VecDeque::new(),
             at_tables: None,
+            merging: None,
+            next_table: 0,
             fetches: VecDeque::new(),
             askers: BTreeMap::new(),
             failed: false,
@@ -131,7 +139,9 @@ impl Disk {
     /// Opens the store at a process's start.
     pub fn open(&mut self) -> Result<(), StoreError> {
         let opened = recovery::open(&self.trees)?;
-        (self.manifest, self.segments, self.open) = (opened.manifest, opened.segments, Open::default());
+        (self.manifest, self.segments, self.tail) = (opened.manifest, opened.segments, None);
+        self.next_table = self.manifest.next_table;
+        self.merging = None;
         self.waiting.clear();
         self.group = None;
         self.table_jobs.clear();
@@ -142,9 +152,20 @@ impl Disk {
         self.drop_needless(|_| ())
     }
 
-    /// The process ends at once; of the unsynced changes the first `kept` stay.
-    pub fn crash(&mut self, kept: usize) {
-        self.trees.crash(kept);
+    /// The process ends at once; of the unsynced changes of each part this stays. Gives how many do.
+    pub fn crash(&mut self, stays: Stays) -> usize {
+        let mut sum = 0;
+        let dice = &mut self.dice;
+        self.trees.crash(|_, unsynced| {
+            let kept = match (stays, dice.below(4)) {
+                (Stays::All, _) | (Stays::Drawn, 1) => unsynced,
+                (Stays::Nothing, _) | (Stays::Drawn, 0) => 0,
+                (Stays::Drawn, _) => dice.index(unsynced + 1),
+            };
+            sum += kept;
+            kept
+        });
+        sum
     }
 
     /// How many changes are not synced.
@@ -160,6 +181,11 @@ impl Disk {
     /// Whether a table is being written.
     pub fn is_writing_table(&self) -> bool {
         matches!(self.at_tables, Some(tables::Stage::Written { .. } | tables::Stage::Synced { .. }))
+    }
+
+    /// Whether tables are being merged.
+    pub fn is_merging(&self) -> bool {
+        self.merging.is_some()
     }
 
     /// Lets syncs lie from now on.
@@ -185,6 +211,10 @@ impl Disk {
             }
             DiskRequest::Flush { frozen, through } => {
                 self.table_jobs.push_back(TableJob::Flush { origin, frozen, through });
+                self.begin_tables(&mut outcome);
+            }
+            DiskRequest::Merge { shard, inputs, .. } => {
+                self.begin_merge(origin, shard, &inputs, &mut outcome);
                 self.begin_tables(&mut outcome);
             }
             DiskRequest::Fetch { .. } => {
@@ -247,21 +277,13 @@ impl Disk {
     }
 
     fn write(&mut self, group: &Group) {
-        let full = self.open.next >= log::SEGMENT_KEYS || self.open.bytes >= log::SEGMENT_BYTES;
-        let segment = match self.open.segment {
-            Some(segment) if !full => segment,
-            before => self.next_segment(before),
+        let mut tail = match self.tail.take() {
+            Some(tail) if !tail.is_full() => tail,
+            before => log::Tail::new(self.next_segment(before)),
         };
-        let mut bytes = 0;
-        for (piece, sequence) in
-            log::pieces(segment, self.open.next, &group.content).iter().zip(self.open.next..)
-        {
-            self.trees.put(TreeName::Log(segment), &sequence.to_be_bytes(), piece).expect("memory takes all");
-            bytes += piece.len() as u64;
-            self.open.next = sequence + 1;
-        }
-        self.open.bytes += bytes;
-        let known = self.segments.entry(segment);
+        let bytes = tail.append(&self.trees, &group.content).expect("memory takes all");
+        let known = self.segments.entry(tail.segment());
+        self.tail = Some(tail);
         known.bytes += bytes;
         for (shard, lsn) in &group.last {
             let last = known.last.entry(*shard).or_default();
@@ -269,9 +291,10 @@ impl Disk {
         }
     }
 
-    fn next_segment(&mut self, before: Option<u64>) -> u64 {
+    fn next_segment(&mut self, before: Option<log::Tail>) -> u64 {
         let segment = self.manifest.next_segment;
-        log::lay_out(&self.trees, segment).expect("memory takes all");
+        log::begin(&self.trees, segment).expect("memory takes all");
+        self.trees.sync_part(Part::Log).expect("memory syncs");
         let listed = self.change_manifest(|manifest| {
             manifest.next_segment = segment + 1;
             manifest.segments.push(segment);
@@ -279,9 +302,8 @@ impl Disk {
         listed.expect("memory takes all");
         self.segments.entry(segment);
         if let Some(before) = before {
-            self.segments.entry(before).sealed = true;
+            self.segments.entry(before.segment()).sealed = true;
         }
-        self.open = Open { segment: Some(segment), ..Open::default() };
         segment
     }
 
@@ -290,7 +312,7 @@ impl Disk {
         change(&mut changed);
         changed.changes += 1;
         let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
-        self.trees.sync()?;
+        self.trees.sync_part(Part::Tables)?;
         self.manifest = changed;
         stale.sweep(&self.trees)
     }
@@ -311,7 +333,7 @@ impl Disk {
 
     fn end_group(&mut self, outcome: &mut Outcome) {
         let Some(group) = self.group.take() else { return };
-        self.trees.sync().expect("memory syncs");
+        self.trees.sync_part(Part::Log).expect("memory syncs");
         outcome.answers.extend(group.answers);
         let durable = group.durable.into_iter();
         outcome.answers.extend(durable.map(|(origin, through)| (origin, Feedback::Durable { through })));
@@ -326,8 +348,10 @@ impl Disk {
     fn end_fetch(&mut self, outcome: &mut Outcome) {
         if let Some((origin, DiskRequest::Fetch { ticket, table, block })) = self.fetches.pop_front() {
             let bad = self.dice.chance(self.health.bad_blocks);
+            let gone = !self.manifest.lists(TreeName::Table(table));
             let feedback = match recovery::read_block(&self.trees, table, block) {
-                Ok(block) if !bad => Feedback::Fetched { ticket, block },
+                Ok(block) if !bad && !gone => Feedback::Fetched { ticket, block },
+                _ if gone => Feedback::TableGone { ticket },
                 Ok(_) => Feedback::FetchFailed { ticket },
                 Err(error) => panic!("a stored block can't be read back: {error}"),
             };
@@ -359,7 +383,9 @@ impl Group {
                 self.answers.push((origin, Feedback::Loaded { slot, bytes }));
             }
             DiskRequest::Recover => self.recovers.push(origin),
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } => unreachable!("not of the commit queue"),
+            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {
+                unreachable!("not of the commit queue")
+            }
         }
     }
 }

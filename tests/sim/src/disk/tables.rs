@@ -1,15 +1,17 @@
 //! The disk's work on tables: frozen memtables are written, synced and listed, each a moment at which a crash may come;
-//! shards are read back.
+//! tables are merged, a little at a time when nothing else is to be done; shards are read back.
 
-use super::{Disk, Origin, Outcome, Turn, shard_of};
-use anser_machine::{Feedback, Frozen, Lsn, TableId};
-use anser_storage::store::{TableEntry, Trees, recovery};
-use anser_storage::table;
+use super::{Disk, FIRST_SHARD, Origin, Outcome, Turn, shard_of};
+use anser_machine::{Feedback, Frozen, Lsn, StoredTable, TableId};
+use anser_storage::compaction::Merge;
+use anser_storage::store::{Part, TableEntry, TreeName, Trees, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Most records of a shard that are handed over at once when it is read back.
 const RECORDS_MAX: usize = 64;
+/// Bytes that are merged in one turn: few, so that much may come between.
+const MERGE_BYTES: usize = 2048;
 
 /// What waits for its turn.
 #[derive(Debug)]
@@ -21,12 +23,29 @@ pub(super) enum TableJob {
 /// How far the present job is.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// The table is written, and is being synced.
-    Written { origin: Origin, through: Lsn, entry: TableEntry, meta: Bytes },
-    /// It is synced, and is being listed.
-    Synced { origin: Origin, through: Lsn, entry: TableEntry, meta: Bytes },
+    /// The tables are written, and are being synced.
+    Written { origin: Origin, through: Lsn, tables: Vec<(TableEntry, Bytes)> },
+    /// They are synced, and are being listed.
+    Synced { origin: Origin, through: Lsn, tables: Vec<(TableEntry, Bytes)> },
+    /// A part of a merge is being done.
+    Merging,
     /// A shard is being read back.
     Reading { origin: Origin },
+}
+
+/// A merge under way.
+#[derive(Debug)]
+pub(super) struct Merging {
+    origin: Origin,
+    shard: u32,
+    merge: Merge,
+    /// Whether all is written, and is being synced.
+    written: bool,
+}
+
+/// Tables as the manifest lists them, and as their shard is told of them.
+fn listed(written: Vec<(TableEntry, Bytes)>) -> (Vec<TableEntry>, Vec<StoredTable>) {
+    written.into_iter().map(|(entry, meta)| (entry.clone(), entry.with(meta))).unzip()
 }
 
 impl Disk {
@@ -35,44 +54,91 @@ impl Disk {
         if self.at_tables.is_some() {
             return;
         }
-        let Some(job) = self.table_jobs.pop_front() else { return };
-        self.at_tables = Some(match job {
-            TableJob::Flush { origin, frozen, through } => {
-                let id = TableId(self.manifest.next_table);
-                let finished = table::write(id, &frozen);
-                let stored = recovery::store_table(&self.trees, id, shard_of(origin), &finished);
-                let entry = stored.expect("memory takes all");
-                Stage::Written { origin, through, entry, meta: finished.meta }
+        self.at_tables = Some(match self.table_jobs.pop_front() {
+            Some(TableJob::Flush { origin, frozen, through }) => {
+                let next = &mut self.next_table;
+                let mut next_id = || {
+                    *next += 1;
+                    TableId(*next - 1)
+                };
+                let tables = install::write_frozen(&self.trees, &mut next_id, shard_of(origin), &frozen);
+                Stage::Written { origin, through, tables: tables.expect("memory takes all") }
             }
-            TableJob::Recover { origin } => Stage::Reading { origin },
+            Some(TableJob::Recover { origin }) => Stage::Reading { origin },
+            None if self.merging.is_some() => Stage::Merging,
+            None => return,
         });
         outcome.turns.push((self.sync_us(), Turn::Tables));
+    }
+
+    /// Begins a merge, if none is under way and its tables are there.
+    pub(super) fn begin_merge(
+        &mut self,
+        origin: Origin,
+        shard: u32,
+        inputs: &[TableId],
+        outcome: &mut Outcome,
+    ) {
+        let merge = Merge::begin(&self.trees, &self.manifest, shard, inputs);
+        match merge.expect("what was synced can be read back") {
+            Some(merge) if self.merging.is_none() => {
+                self.merging = Some(Merging { origin, shard, merge, written: false });
+            }
+            Some(_) | None => outcome.answers.push((origin, Feedback::Merged { shard, bytes: 0 })),
+        }
     }
 
     /// A step of the present job has ended.
     pub(super) fn next_stage(&mut self, outcome: &mut Outcome) {
         match self.at_tables.take() {
-            Some(Stage::Written { origin, through, entry, meta }) => {
-                self.trees.sync().expect("memory syncs");
-                self.at_tables = Some(Stage::Synced { origin, through, entry, meta });
+            Some(Stage::Written { origin, through, tables }) => {
+                self.trees.sync_part(Part::Tables).expect("memory syncs");
+                self.at_tables = Some(Stage::Synced { origin, through, tables });
                 outcome.turns.push((self.sync_us(), Turn::Tables));
                 return;
             }
-            Some(Stage::Synced { origin, through, entry, meta }) => {
-                let table = TableId(entry.id);
-                let listed = self.drop_needless(|manifest| {
-                    manifest.next_table = entry.id + 1;
-                    let flushed = manifest.flushed.entry(entry.shard).or_default();
-                    *flushed = through.0.max(*flushed);
-                    manifest.tables.push(entry);
-                });
+            Some(Stage::Synced { origin, through, tables }) => {
+                let (entries, tables) = listed(tables);
+                let shard = shard_of(origin);
+                let listed = self.drop_needless(|manifest| manifest.install(shard, entries, through));
                 listed.expect("memory takes all");
-                outcome.answers.push((origin, Feedback::Flushed { table, meta, through }));
+                outcome.answers.push((origin, Feedback::Flushed { tables, through }));
             }
+            Some(Stage::Merging) => self.go_on_merging(outcome),
             Some(Stage::Reading { origin }) => self.read_back(origin, outcome),
             None => {}
         }
         self.begin_tables(outcome);
+    }
+
+    fn go_on_merging(&mut self, outcome: &mut Outcome) {
+        let Some(mut merging) = self.merging.take() else { return };
+        if !merging.written {
+            let next = &mut self.next_table;
+            let mut next_id = || {
+                *next += 1;
+                TableId(*next - 1)
+            };
+            let step = merging.merge.step(&self.trees, MERGE_BYTES, &mut next_id);
+            merging.written = step.expect("what was synced can be read back");
+            self.merging = Some(merging);
+            return;
+        }
+        self.trees.sync_part(Part::Tables).expect("memory syncs");
+        let Merging { origin, shard, merge, .. } = merging;
+        let merged = merge.finish();
+        let (bytes, removed) = (merged.bytes(), merged.removed);
+        let (entries, added) = listed(merged.added);
+        self.change_manifest(|manifest| manifest.replace(&removed, entries)).expect("memory takes all");
+        let place = FIRST_SHARD + shard as usize;
+        if let Some(life) = self.askers.get(&place) {
+            let told = Feedback::TablesReplaced { removed: removed.clone(), added };
+            outcome.answers.push(((place, *life), told));
+        }
+        for table in removed {
+            self.trees.drop_tree(TreeName::Table(table)).expect("memory takes all");
+        }
+        outcome.answers.push((origin, Feedback::Merged { shard, bytes }));
     }
 
     fn read_back(&self, origin: Origin, outcome: &mut Outcome) {

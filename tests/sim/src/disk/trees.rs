@@ -1,7 +1,7 @@
 //! Ordered trees in memory, as a tree store on a disk is after a crash: what was synced is there, and of what came after,
 //! whatever was put first.
 
-use anser_storage::store::{StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+use anser_storage::store::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -81,6 +81,15 @@ enum Undo {
     Tree(TreeName, Tree),
 }
 
+impl Undo {
+    fn part(&self) -> Part {
+        match self {
+            Undo::Key(name, ..) | Undo::Tree(name, _) => name.part(),
+            Undo::Sequence(..) => Part::Log,
+        }
+    }
+}
+
 /// Sets a key back; a tree without keys is none.
 fn restore(content: &mut BTreeMap<TreeName, Tree>, name: TreeName, key: &[u8], before: Option<Bytes>) {
     let gone = before.is_none();
@@ -107,10 +116,16 @@ impl SimTrees {
         self.unsynced.borrow().len()
     }
 
-    /// A crash that keeps the first `kept` changes since the last sync.
-    pub fn crash(&self, kept: usize) {
+    /// A crash that keeps of each part the first so many changes since its last sync.
+    pub fn crash(&self, mut kept: impl FnMut(Part, usize) -> usize) {
         let mut content = self.content.borrow_mut();
-        let taken_back = self.unsynced.borrow_mut().split_off(kept);
+        let mut taken_back = Vec::new();
+        for part in Part::ALL {
+            let mut of_part: Vec<Undo> =
+                self.unsynced.borrow_mut().extract_if(.., |undo| undo.part() == part).collect();
+            let kept = kept(part, of_part.len());
+            taken_back.extend(of_part.split_off(kept));
+        }
         for undo in taken_back.into_iter().rev() {
             match undo {
                 Undo::Key(name, key, before) => restore(&mut content, name, &key, before),
@@ -122,7 +137,6 @@ impl SimTrees {
                 }
             }
         }
-        self.unsynced.borrow_mut().clear();
     }
 
     /// Lets syncs lie from now on.
@@ -176,9 +190,9 @@ impl Trees for SimTrees {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
+    fn sync_part(&self, part: Part) -> Result<(), StoreError> {
         if !*self.lies.borrow() {
-            self.unsynced.borrow_mut().clear();
+            self.unsynced.borrow_mut().retain(|undo| undo.part() != part);
         }
         Ok(())
     }
@@ -199,10 +213,14 @@ mod tests {
         trees.put(LOG, &KEYS[0], b"2").unwrap();
         trees.put(LOG, &KEYS[1], b"1").unwrap();
         trees.put(TreeName::Slots, b"c", b"1").unwrap();
+        trees.put(TreeName::Manifest, b"m", b"1").unwrap();
         trees.drop_tree(LOG).unwrap();
-        trees.crash(1);
+        trees.crash(|part, unsynced| if part == Part::Log { 1 } else { unsynced });
         assert_eq!(trees.get(LOG, &KEYS[0]).unwrap().unwrap(), "2");
-        assert_eq!((trees.get(LOG, &KEYS[1]).unwrap(), trees.names().unwrap()), (None, vec![LOG]));
+        assert_eq!(
+            (trees.get(LOG, &KEYS[1]).unwrap(), trees.names().unwrap()),
+            (None, vec![TreeName::Manifest, LOG])
+        );
         assert_eq!(trees.unsynced(), 0);
     }
 }

@@ -21,7 +21,7 @@
 use super::client::Extras;
 use super::wires::{Held, Wire};
 use super::{CLIENTS, COMMAND_US, KEYS_MAX, Stage, Telling};
-use crate::disk::Turn;
+use crate::disk::{Stays, Turn};
 use crate::faults::Undo;
 use crate::schedule::MS;
 use crate::world::Job;
@@ -313,13 +313,12 @@ impl Stage {
     fn handle_process(&mut self, verb: &str, n: usize, named: &[&str]) -> Result<(), String> {
         match verb {
             "crash" => {
-                let unsynced = self.world.nodes[n].disk.unsynced();
-                let kept = match named {
-                    [] => 0,
-                    ["keep=all"] => unsynced,
+                let stays = match named {
+                    [] => Stays::Nothing,
+                    ["keep=all"] => Stays::All,
                     _ => return Err("a crash keeps nothing, or keep=all".to_owned()),
                 };
-                self.world.kill_keeping(n, kept);
+                self.world.kill_leaving(n, stays);
                 self.copies[n].crash();
                 (0..KEYS_MAX).for_each(|slot| self.copies[n].remember(slot));
                 self.take_turns(n, |_| true);

@@ -232,6 +232,9 @@ impl Stage {
             Feedback::RecoveredTables { .. }
             | Feedback::Fetched { .. }
             | Feedback::FetchFailed { .. }
+            | Feedback::TableGone { .. }
+            | Feedback::TablesReplaced { .. }
+            | Feedback::Merged { .. }
             | Feedback::Saved { .. }
             | Feedback::Loaded { .. }
             | Feedback::DiskFailed => {}

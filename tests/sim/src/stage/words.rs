@@ -2,7 +2,7 @@
 
 use super::names::{Names, text, value};
 use crate::disk::FIRST_SHARD;
-use crate::world::node::{COORDINATOR, MEMBERSHIP};
+use crate::world::node::{COMPACTOR, COORDINATOR, MEMBERSHIP};
 use anser_machine::{DiskRequest, Fact, Feedback, SlotName};
 use anser_proto::client::{ClientReply, ClientRequest, ContextArg, Failure, GetRequest, Outcome, PutRequest};
 use anser_proto::gossip::{Gossip, Rumour};
@@ -15,6 +15,7 @@ pub(super) fn actor(place: usize) -> &'static str {
     match place {
         MEMBERSHIP => "membership",
         COORDINATOR => "coordinator",
+        COMPACTOR => "compactor",
         FIRST_SHARD.. => "replica",
     }
 }
@@ -158,6 +159,7 @@ impl Names {
                 format!("has a table written of {} keys, the log through {}", frozen.len(), through.0)
             }
             DiskRequest::Fetch { table, block, .. } => format!("fetches block {block} of table {}", table.0),
+            DiskRequest::Merge { inputs, .. } => format!("has {} tables merged", inputs.len()),
             DiskRequest::Recover => "has its log and tables read back".into(),
             DiskRequest::Save { slot: SlotName::Incarnation, .. } => "saves its new incarnation".into(),
             DiskRequest::Save { slot: SlotName::Ring | SlotName::Peers, .. } | DiskRequest::Load { .. } => {
@@ -187,11 +189,19 @@ pub(super) fn feedback(feedback: &Feedback) -> Option<String> {
         Feedback::Durable { through } => format!("has synced the log through {}", through.0),
         Feedback::RecoveredTables { tables } => format!("gives back {} tables", tables.len()),
         Feedback::RecoveredLog { records, .. } => format!("gives back {} log records", records.len()),
-        Feedback::Flushed { table, .. } => format!("has installed table {}", table.0),
+        Feedback::Flushed { tables, .. } => {
+            let ids: Vec<String> = tables.iter().map(|table| table.id.0.to_string()).collect();
+            format!("has installed table {}", ids.join(", "))
+        }
+        Feedback::TablesReplaced { removed, added } => {
+            format!("has {} tables in place of {}", added.len(), removed.len())
+        }
         Feedback::Saved { slot: SlotName::Incarnation } => "has saved the incarnation".into(),
         Feedback::FetchFailed { .. } => "could not read a block".into(),
         Feedback::DiskFailed => "has failed".into(),
         Feedback::Fetched { .. }
+        | Feedback::TableGone { .. }
+        | Feedback::Merged { .. }
         | Feedback::Loaded { .. }
         | Feedback::Saved { slot: SlotName::Ring | SlotName::Peers } => return None,
     })
@@ -203,6 +213,6 @@ pub(super) fn fact(fact: &Fact) -> Option<String> {
         Fact::RingAdopted(record) => Some(format!("is at step {}", record.step.0)),
         Fact::ShardChanged { shard, serving: true } => Some(format!("shard {shard} answers")),
         Fact::ShardChanged { shard, serving: false } => Some(format!("shard {shard} does not answer yet")),
-        Fact::PeersChanged(_) | Fact::PeerSeen { .. } => None,
+        Fact::PeersChanged(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => None,
     }
 }

@@ -2,8 +2,9 @@
 //! not answered, the newest facts for a rebuilt one.
 
 use crate::twin::Twin;
+use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
-use anser_machine::{Event, Fact, Feedback, Machine, Peers};
+use anser_machine::{Event, Fact, Feedback, Machine, Peers, TableSummary};
 use anser_membership::Membership;
 use anser_model::Step;
 use anser_model::ring::Record;
@@ -21,6 +22,7 @@ pub(crate) enum Actor {
     Membership(Box<Membership>),
     Coordinator(Box<Coordinator>),
     Replica(Box<Replica>),
+    Compactor(Box<Compactor>),
 }
 
 impl Actor {
@@ -30,6 +32,7 @@ impl Actor {
             Actor::Membership(machine) => machine.as_mut(),
             Actor::Coordinator(machine) => machine.as_mut(),
             Actor::Replica(machine) => machine.as_mut(),
+            Actor::Compactor(machine) => machine.as_mut(),
         }
     }
 
@@ -39,6 +42,7 @@ impl Actor {
             Actor::Membership(machine) => machine,
             Actor::Coordinator(machine) => machine,
             Actor::Replica(machine) => machine,
+            Actor::Compactor(machine) => machine,
         }
     }
 }
@@ -81,6 +85,7 @@ pub(crate) struct Cell {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    tables: BTreeMap<u32, Arc<[TableSummary]>>,
 }
 
 impl Cell {
@@ -92,6 +97,9 @@ impl Cell {
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(*shard, *serving);
             }
+            Fact::TablesChanged { shard, tables } => {
+                self.tables.insert(*shard, tables.clone());
+            }
             Fact::PeerSeen { .. } => {}
         }
     }
@@ -101,7 +109,9 @@ impl Cell {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
-        ring.chain(peers).chain(shards).map(Event::Fact).collect()
+        let tables =
+            self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
+        ring.chain(peers).chain(shards).chain(tables).map(Event::Fact).collect()
     }
 
     /// How many requests it was handed and has not answered.

@@ -5,6 +5,7 @@ use super::cell::{Actor, Cell};
 use crate::dice::Dice;
 use crate::disk::{Disk, FIRST_SHARD};
 use crate::invariants::incarnations_grow::Said;
+use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
 use anser_machine::{Now, Peers};
 use anser_membership::{Membership, Probing};
@@ -21,6 +22,9 @@ pub(crate) const SHARDS: u32 = 2;
 /// The actors' places among a node's.
 pub(crate) const MEMBERSHIP: usize = 0;
 pub(crate) const COORDINATOR: usize = 1;
+/// After the shards.
+pub(crate) const COMPACTOR: usize = FIRST_SHARD + SHARDS as usize;
+const ACTORS: usize = COMPACTOR + 1;
 /// The wall clock's reading at the beginning, in milliseconds.
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
@@ -105,9 +109,8 @@ impl Node {
         self.view = None;
         self.serving.clear();
         self.last_local = at;
-        let actors = FIRST_SHARD + SHARDS as usize;
         self.lives = vec![Life(0); SHARDS as usize];
-        self.cells = (0..actors).map(|_| Cell::default()).collect();
+        self.cells = (0..ACTORS).map(|_| Cell::default()).collect();
         for cell in &mut self.cells {
             cell.life = self.dice.u64() as u32;
         }
@@ -155,6 +158,7 @@ impl Node {
                 let config = anser_coordinator::Config { inflight_max: self.bounds.inflight, ..usual };
                 Actor::Coordinator(Box::new(Coordinator::new(config)))
             }
+            COMPACTOR => Actor::Compactor(Box::new(Compactor::new())),
             shard => {
                 let shard = shard - FIRST_SHARD;
                 self.lives[shard] = Life(self.dice.u64());

@@ -79,10 +79,13 @@ impl World {
                 self.coverage.sometimes(Situation::TableWritten);
             }
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
+            Feedback::TableGone { .. } => self.coverage.sometimes(Situation::TableGone),
+            Feedback::TablesReplaced { .. } => self.coverage.sometimes(Situation::TablesMerged),
             Feedback::FetchFailed { .. }
             | Feedback::RecoveredTables { .. }
             | Feedback::Saved { .. }
             | Feedback::Loaded { .. }
+            | Feedback::Merged { .. }
             | Feedback::DiskFailed => {}
         }
     }
@@ -117,7 +120,7 @@ impl World {
                 self.journal.line(at, || format!("node {n} shard {shard} serves: {serving}"));
                 self.nodes[n].serving.insert(*shard, *serving);
             }
-            Fact::RingAdopted(_) | Fact::PeerSeen { .. } => {}
+            Fact::RingAdopted(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => {}
         }
     }
 

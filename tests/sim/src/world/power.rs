@@ -5,6 +5,7 @@ use super::cell::Mail;
 use super::node::MEMBERSHIP;
 use super::route::OPERATOR;
 use crate::coverage::Situation;
+use crate::disk::Stays;
 use crate::schedule::SECOND;
 use crate::verdicts::Invariant;
 use crate::world::Job;
@@ -45,18 +46,13 @@ impl World {
         if !self.nodes[n].up {
             return;
         }
-        let node = &mut self.nodes[n];
-        let unsynced = node.disk.unsynced();
-        let kept = match node.dice.below(if power_loss { 3 } else { 4 }) {
-            0 => 0,
-            1 | 2 => node.dice.index(unsynced + 1),
-            _ => unsynced,
-        };
-        self.kill_keeping(n, kept);
+        // A process that is killed alone leaves to the system what it has written.
+        let all = !power_loss && self.nodes[n].dice.chance(250_000);
+        self.kill_leaving(n, if all { Stays::All } else { Stays::Drawn });
     }
 
-    /// A node's process ends at once. Of what was not synced the first `kept` changes stay.
-    pub fn kill_keeping(&mut self, n: usize, kept: usize) {
+    /// A node's process ends at once. Of what was not synced this stays.
+    pub fn kill_leaving(&mut self, n: usize, stays: Stays) {
         if !self.nodes[n].up {
             return;
         }
@@ -67,8 +63,8 @@ impl World {
         node.held.clear();
         node.boot += 1;
         let unsynced = node.disk.unsynced();
-        node.disk.crash(kept);
-        let writing = node.disk.is_writing_table();
+        let kept = node.disk.crash(stays);
+        let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
         self.truth.copies[n].crash();
         if unsynced > 0 {
@@ -76,6 +72,9 @@ impl World {
         }
         if kept > 0 && kept < unsynced {
             self.coverage.sometimes(Situation::TornWrite);
+        }
+        if merging {
+            self.coverage.sometimes(Situation::CrashAtMerge);
         }
         if writing {
             self.coverage.sometimes(Situation::CrashAtTable);

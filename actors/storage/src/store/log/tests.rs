@@ -43,7 +43,7 @@ fn a_piece_has_its_golden_bytes() {
 #[test]
 fn groups_come_back_in_order() {
     let trees = Memory::default();
-    lay_out(&trees, 1).unwrap();
+    begin(&trees, 1).unwrap();
     let next = write(&trees, 1, 0, &[(0, 1, vec![1; 10]), (1, 1, vec![2; 20])]);
     let next = write(&trees, 1, next, &[(0, 2, vec![3; 200_000])]);
     assert_eq!(next, 1 + 4, "a large record is several pieces");
@@ -58,7 +58,7 @@ fn groups_come_back_in_order() {
 #[test]
 fn a_crash_anywhere_keeps_whole_groups_only() {
     let trees = Memory::default();
-    lay_out(&trees, 1).unwrap();
+    begin(&trees, 1).unwrap();
     trees.sync().unwrap();
     let next = write(&trees, 1, 0, &[(0, 1, vec![1; 10])]);
     let next = write(&trees, 1, next, &[(0, 2, vec![2; 150_000])]);
@@ -76,7 +76,7 @@ fn a_crash_anywhere_keeps_whole_groups_only() {
 fn damage_is_an_error() {
     let trees = || {
         let trees = Memory::default();
-        lay_out(&trees, 1).unwrap();
+        begin(&trees, 1).unwrap();
         let next = write(&trees, 1, 0, &[(0, 1, vec![1; 10])]);
         let next = write(&trees, 1, next, &[(0, 2, vec![2; 100_000])]);
         write(&trees, 1, next, &[(0, 3, vec![3; 10])]);
@@ -98,7 +98,7 @@ fn damage_is_an_error() {
     hole.put(tree, &key(1), &[]).unwrap();
     assert!(is_damaged(&hole), "a piece undone within");
     let missing = trees();
-    missing.remove(tree, &key(SEGMENT_KEYS - 1)).unwrap();
+    missing.remove(tree, &key(LAY_OUT_KEYS - 1)).unwrap();
     missing.remove(tree, &key(7)).unwrap();
     assert!(is_damaged(&missing), "a key gone");
     let moved = trees();
