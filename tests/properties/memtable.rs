@@ -24,7 +24,7 @@ fn states() -> impl Strategy<Value = Bytes> {
 fn overhead() -> usize {
     let key = StoreKey::new(PartitionId(0), KeyspaceId(0), &Key::new("k").unwrap());
     let mut memtable = Memtable::new();
-    memtable.insert(&key, Bytes::new(), Lsn(1));
+    memtable.insert(&key, Bytes::new(), Lsn(1), false);
     memtable.bytes() - key.as_bytes().len()
 }
 
@@ -35,7 +35,7 @@ proptest! {
     fn a_memtable_is_a_map(inserts in prop::collection::vec((keys(), states()), 0..60), others in prop::collection::vec(keys(), 20)) {
         let (mut memtable, mut map) = (Memtable::new(), BTreeMap::new());
         for ((key, state), lsn) in inserts.iter().zip(1..) {
-            memtable.insert(key, state.clone(), Lsn(lsn));
+            memtable.insert(key, state.clone(), Lsn(lsn), false);
             map.insert(key.as_bytes().clone(), (state.clone(), Lsn(lsn)));
         }
         for key in inserts.iter().map(|(key, _)| key).chain(&others) {

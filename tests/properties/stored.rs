@@ -14,8 +14,18 @@ fn sealed(content: &[u8]) -> Vec<u8> {
 }
 
 fn manifests() -> impl Strategy<Value = Manifest> {
-    let table = any::<(u64, u32, u32, u32, u64)>()
-        .prop_map(|(id, shard, meta_at, chunks, bytes)| TableEntry { id, shard, meta_at, chunks, bytes });
+    let table = any::<(u64, u32, u16, u64, u64, u32, u32, u64)>().prop_map(
+        |(id, shard, group, age, voids, meta_at, chunks, bytes)| TableEntry {
+            id,
+            shard,
+            group,
+            age,
+            voids,
+            meta_at,
+            chunks,
+            bytes,
+        },
+    );
     let flushed = prop::collection::btree_map(any::<u32>(), any::<u64>(), 0..5);
     let lists = (flushed, prop::collection::vec(table, 0..5), prop::collection::vec(any::<u64>(), 0..5));
     (any::<(u64, u64, u64)>(), lists).prop_map(

@@ -100,7 +100,9 @@ impl Stage {
         (world.network.steady, world.network.not_sent) = (true, 0);
         let usual = EngineLimits::default();
         let engine = EngineLimits { memtable_bytes: memtable_bytes.unwrap_or(usual.memtable_bytes), ..usual };
-        for node in &mut world.nodes {
+        for (node, seed) in world.nodes.iter_mut().zip(1..) {
+            // Not drawn, so that stories stay as they are when the simulator draws more or less elsewhere.
+            node.machine_seed = Some(seed);
             node.disk.health = Health { sync_us: 0, bad_blocks: 0, fails: false };
             node.bounds.replica = Limits { engine, ..Limits::default() };
             (node.bounds.inflight, node.bounds.requests) = (4096, 4096);
