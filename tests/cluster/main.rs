@@ -11,6 +11,7 @@ mod command_line;
 mod demo;
 mod detection;
 mod dev;
+mod disk_room;
 mod drain;
 #[cfg(feature = "faults")]
 mod faults;

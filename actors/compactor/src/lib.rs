@@ -14,7 +14,9 @@ mod tests;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use anser_machine::{Count, DiskRequest, Event, Fact, Feedback, Machine, Now, Outbox, TableId, TableSummary};
+use anser_machine::{
+    Count, DiskRequest, Event, Fact, Feedback, Machine, Now, Outbox, Room, TableId, TableSummary,
+};
 use anser_proto::Tick;
 use anser_storage::compaction::choice::runs;
 use anser_storage::compaction::{Choice, Run, choose};
@@ -32,6 +34,9 @@ const LOOK_EVERY_MS: u64 = 5_000;
 const DUTY: u8 = 50;
 /// And when look-ups already suffer.
 const DUTY_URGENT: u8 = 100;
+
+/// A merge takes at most one in this many of the free bytes beyond the reserve.
+const ROOM_SHARE: u64 = 2;
 
 /// What is known of a shard.
 #[derive(Debug)]
@@ -54,6 +59,7 @@ struct Candidate {
 #[derive(Debug, Default)]
 pub struct Compactor {
     shards: BTreeMap<u32, Shard>,
+    room: Room,
     /// Whether a merge is under way.
     busy: bool,
     /// Nothing is begun before.
@@ -112,7 +118,7 @@ impl Compactor {
     fn best(&self, now: Now) -> Option<Candidate> {
         let of_shard = |(&number, shard): (&u32, &Shard)| -> Vec<Candidate> {
             let idle = now.tick.since_us(shard.written) >= IDLE_AFTER_MS * 1000;
-            let candidate = |group: Vec<Run>| match choose(&group, idle, u64::MAX) {
+            let candidate = |group: Vec<Run>| match choose(&group, idle, self.room.free_bytes / ROOM_SHARE) {
                 Choice::Nothing => None,
                 Choice::Merge { inputs, bytes, runs, urgent } => {
                     Some(Candidate { shard: number, inputs, urgent, rank: (urgent, runs, Reverse(bytes)) })
@@ -128,6 +134,7 @@ impl Machine for Compactor {
     fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
         match event {
             Event::Fact(Fact::TablesChanged { shard, tables }) => self.learn(now, shard, tables),
+            Event::Fact(Fact::RoomChanged(room)) => self.room = room,
             Event::Own(Feedback::Merged { bytes, .. }) => self.ended(now, bytes, out),
             // Nobody writes to it, nothing else is asked of the disk, and the rest of the node is nothing to it.
             Event::Message(_) | Event::Own(_) | Event::Fact(_) => {}

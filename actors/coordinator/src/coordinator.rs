@@ -113,7 +113,12 @@ impl Machine for Coordinator {
             Event::Message(envelope) => self.on_message(now, envelope, out),
             Event::Fact(Fact::RingAdopted(record)) => self.on_ring(now, record, out),
             Event::Fact(Fact::PeersChanged(peers)) => self.on_peers(now, peers, out),
-            Event::Fact(Fact::ShardChanged { .. } | Fact::TablesChanged { .. } | Fact::PeerSeen { .. })
+            Event::Fact(
+                Fact::ShardChanged { .. }
+                | Fact::TablesChanged { .. }
+                | Fact::RoomChanged(_)
+                | Fact::PeerSeen { .. },
+            )
             | Event::Own(_) => {}
         }
     }

@@ -24,6 +24,7 @@ pub(crate) enum MintAnswer {
 pub(crate) fn of_refusal(refusal: Refusal, unavailable: &Failure, node_ms: u64) -> MintAnswer {
     match refusal {
         Refusal::Busy => MintAnswer::Elsewhere(Failure::Overloaded),
+        Refusal::DiskFull => MintAnswer::Elsewhere(Failure::DiskFull),
         Refusal::NotSent => MintAnswer::Elsewhere(unavailable.clone()),
         Refusal::NotServing | Refusal::NotAllowed => MintAnswer::Elsewhere(Failure::NotReady),
         Refusal::StaleStep(_) | Refusal::FutureStep(_) | Refusal::StaleRound(_) => MintAnswer::Again,
@@ -39,7 +40,7 @@ pub(crate) fn of_refusal(refusal: Refusal, unavailable: &Failure, node_ms: u64) 
 pub(crate) fn of_failure(failure: Failure) -> MintAnswer {
     match failure {
         Failure::Unknown { .. } => MintAnswer::Open,
-        Failure::Overloaded | Failure::NotReady | Failure::Unavailable { .. } => {
+        Failure::Overloaded | Failure::DiskFull | Failure::NotReady | Failure::Unavailable { .. } => {
             MintAnswer::Elsewhere(failure)
         }
         Failure::UnknownKeyspace
@@ -65,6 +66,7 @@ pub(crate) fn answers_retries(failure: &Failure) -> bool {
         | Failure::ContextNeeded
         | Failure::ValueTooLarge { .. }
         | Failure::Overloaded
+        | Failure::DiskFull
         | Failure::NotReady
         | Failure::Unavailable { .. }
         | Failure::NotAllowed
@@ -89,6 +91,7 @@ pub(crate) enum CopyAnswer {
 pub(crate) fn of_copy(refusal: Refusal) -> CopyAnswer {
     match refusal {
         Refusal::Busy
+        | Refusal::DiskFull
         | Refusal::NotSent
         | Refusal::NotServing
         | Refusal::Crashed
@@ -126,7 +129,9 @@ pub(crate) fn outcome_kind(outcome: &Outcome) -> OutcomeKind {
             | Failure::BadClock { .. }
             | Failure::TooOld
             | Failure::NotAllowed => OutcomeKind::Invalid,
-            Failure::Overloaded | Failure::NotReady | Failure::Unavailable { .. } => OutcomeKind::Refused,
+            Failure::Overloaded | Failure::DiskFull | Failure::NotReady | Failure::Unavailable { .. } => {
+                OutcomeKind::Refused
+            }
             Failure::Unknown { .. } => OutcomeKind::Unknown,
         },
     }
@@ -153,6 +158,7 @@ mod tests {
     fn only_a_crash_and_a_failed_disk_leave_a_mint_open() {
         let table = [
             (Refusal::Busy, MintAnswer::Elsewhere(Failure::Overloaded)),
+            (Refusal::DiskFull, MintAnswer::Elsewhere(Failure::DiskFull)),
             (Refusal::NotSent, MintAnswer::Elsewhere(UNAVAILABLE)),
             (Refusal::NotServing, MintAnswer::Elsewhere(Failure::NotReady)),
             (Refusal::NotAllowed, MintAnswer::Elsewhere(Failure::NotReady)),

@@ -1,7 +1,7 @@
 //! The newest fact of each kind. A fact is a whole, so this is all a rebuilt machine needs to be told; and since newer
 //! facts replace older ones, facts that wait for an actor take bounded room.
 
-use anser_machine::{Fact, Peers, TableSummary};
+use anser_machine::{Fact, Peers, Room, TableSummary};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub(crate) struct Facts {
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
+    room: Option<Room>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }
 
@@ -34,6 +35,7 @@ impl Facts {
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(shard, tables);
             }
+            Fact::RoomChanged(room) => self.room = Some(room),
             Fact::PeerSeen { node, address } => {
                 if self.seen.len() < SEEN_MAX || self.seen.contains_key(&address) {
                     self.seen.insert(address, node);
@@ -50,7 +52,7 @@ impl Facts {
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         let wholes = self.ring.is_none() && self.peers.is_none() && self.shards.is_empty();
-        wholes && self.tables.is_empty() && self.seen.is_empty()
+        wholes && self.tables.is_empty() && self.room.is_none() && self.seen.is_empty()
     }
 
     /// All of them, in a fixed order.
@@ -60,8 +62,9 @@ impl Facts {
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
+        let room = self.room.iter().copied().map(Fact::RoomChanged);
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(tables).chain(seen).collect()
+        ring.chain(peers).chain(shards).chain(tables).chain(room).chain(seen).collect()
     }
 }
 

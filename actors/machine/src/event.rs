@@ -46,6 +46,8 @@ pub enum Fact {
         /// All of them.
         tables: Arc<[TableSummary]>,
     },
+    /// The node's disk has more or less room than before.
+    RoomChanged(Room),
     /// A node said hello on a connection that this one dialled to an address (a seed's, say). An event, not a whole: hosts
     /// hand it on once and never replay it.
     PeerSeen {
@@ -54,6 +56,33 @@ pub enum Fact {
         /// Where.
         address: SocketAddr,
     },
+}
+
+/// How much room a node's disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What it allows.
+    pub level: RoomLevel,
+    /// Bytes beyond the reserve.
+    pub free_bytes: u64,
+}
+
+/// What the room on a disk allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RoomLevel {
+    /// Nothing: even deletes would take the last of the reserve, or the disk can't be written.
+    Full,
+    /// Deletes, so that room can be made.
+    Low,
+    /// Everything.
+    Enough,
+}
+
+impl Default for Room {
+    /// Until the disk is known: enough.
+    fn default() -> Room {
+        Room { level: RoomLevel::Enough, free_bytes: u64::MAX }
+    }
 }
 
 /// What there is to know of a table for whoever decides what to merge.

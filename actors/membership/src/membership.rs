@@ -292,7 +292,8 @@ impl Machine for Membership {
                 Fact::RingAdopted(_)
                 | Fact::PeersChanged(_)
                 | Fact::ShardChanged { .. }
-                | Fact::TablesChanged { .. },
+                | Fact::TablesChanged { .. }
+                | Fact::RoomChanged(_),
             ) => {}
         }
         self.settle(now.tick, out);

@@ -5,7 +5,7 @@
 use crate::operation::Asker;
 use crate::pending::Waiter;
 use crate::replica::{Loaded, Phase, Replica};
-use anser_machine::{DiskRequest, LogRecord, Lsn, Now, Outbox};
+use anser_machine::{DiskRequest, LogRecord, Lsn, Now, Outbox, RoomLevel};
 use anser_proto::replicate::ReplicaReply;
 use anser_storage::{StoreKey, record};
 
@@ -13,6 +13,15 @@ impl Replica {
     /// Whether there is room for one more write.
     pub(crate) fn takes_writes(&self) -> bool {
         !self.engine.is_full() && self.budget.has_room(0)
+    }
+
+    /// Whether the disk has room for a state: for one that only deletes, longer than for others.
+    pub(crate) fn has_room_for(&self, only_deletes: bool) -> bool {
+        match self.room {
+            RoomLevel::Enough => true,
+            RoomLevel::Low => only_deletes,
+            RoomLevel::Full => false,
+        }
     }
 
     /// Appends a key's new state to the log and puts it into the memtable, in the place of the one before.

@@ -7,7 +7,7 @@ use crate::operation::Operation;
 use crate::replica::{Loaded, Replica};
 use anser_machine::{Count, Now, Outbox};
 use anser_model::state::{MintError, Minted, Seen, Write};
-use anser_model::{Actor, Hlc, KeyState};
+use anser_model::{Actor, Body, Hlc, KeyState};
 use anser_proto::Refusal;
 use anser_proto::replicate::ReplicaReply;
 use anser_storage::StoreKey;
@@ -78,6 +78,10 @@ impl Replica {
         let asker = &operation.asker;
         if !self.takes_writes() {
             asker.refuse(Refusal::Busy, self.step(), out);
+            return loaded;
+        }
+        if !self.has_room_for(write.body == Body::Tombstone) {
+            asker.refuse(Refusal::DiskFull, self.step(), out);
             return loaded;
         }
         let Some(mut state) = self.decoded(&loaded, asker, out) else { return loaded };

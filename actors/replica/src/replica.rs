@@ -11,7 +11,7 @@ use crate::fetches::Fetches;
 use crate::holdings::Holdings;
 use crate::operation::{Asker, Operation, Task};
 use crate::pending::{Budget, Pending};
-use anser_machine::{DiskRequest, Event, Fact, Feedback, Lsn, Machine, Now, Outbox, Ticket};
+use anser_machine::{DiskRequest, Event, Fact, Feedback, Lsn, Machine, Now, Outbox, RoomLevel, Ticket};
 use anser_model::{KeyState, Step};
 use anser_proto::{Body, Envelope, Refusal, Tick};
 use anser_storage::{Engine, Lookup, Search, StoreKey};
@@ -53,6 +53,8 @@ pub struct Replica {
     /// The state of a key never seen, encoded.
     pub(crate) empty: Bytes,
     pub(crate) counted_memtable_bytes: usize,
+    /// What the disk has room for.
+    pub(crate) room: RoomLevel,
     /// The engine's generation of tables that was told last.
     pub(crate) told_tables: Option<u64>,
 }
@@ -102,6 +104,7 @@ impl Replica {
             fetches: Fetches::new(config.life),
             empty: KeyState::default().encode(),
             counted_memtable_bytes: 0,
+            room: RoomLevel::Enough,
             told_tables: None,
             config,
         }
@@ -269,6 +272,7 @@ impl Machine for Replica {
             Event::Own(feedback) => self.on_feedback(now, feedback, out),
             Event::Fact(Fact::RingAdopted(record)) => self.on_ring(record, out),
             // Copies ask nobody, so it is nothing to them who is up.
+            Event::Fact(Fact::RoomChanged(room)) => self.room = room.level,
             Event::Fact(
                 Fact::PeersChanged(_)
                 | Fact::PeerSeen { .. }

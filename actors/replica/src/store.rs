@@ -2,9 +2,9 @@
 
 use crate::operation::Asker;
 use crate::replica::{Loaded, Replica};
-use anser_machine::{Count, Outbox};
+use anser_machine::{Count, Outbox, RoomLevel};
 use anser_model::state::BadState;
-use anser_model::{Actor, KeyState};
+use anser_model::{Actor, Body, KeyState};
 use anser_proto::Refusal;
 use anser_proto::replicate::ReplicaReply;
 use anser_storage::StoreKey;
@@ -61,6 +61,12 @@ pub(crate) fn store(
     Ok((stored, merged.clashes))
 }
 
+/// Whether a state holds nothing but deletes.
+fn only_deletes(state: &[u8]) -> bool {
+    let deletes = |state: KeyState| state.live().iter().all(|(_, version)| version.body == Body::Tombstone);
+    KeyState::decode(state).is_ok_and(deletes)
+}
+
 impl Replica {
     /// Merges a state that another copy sent. Answers `Durable` once all that it says is.
     pub(crate) fn store(
@@ -73,6 +79,10 @@ impl Replica {
     ) -> Loaded {
         if !self.takes_writes() {
             asker.refuse(Refusal::Busy, self.step(), out);
+            return loaded;
+        }
+        if self.room != RoomLevel::Enough && !self.has_room_for(only_deletes(&sent)) {
+            asker.refuse(Refusal::DiskFull, self.step(), out);
             return loaded;
         }
         let loaded = match store(loaded.state.as_ref(), sent, self.config.actor(), self.counter) {

@@ -137,6 +137,7 @@ impl Kinded for PutError {
             | PutError::TooOld
             | PutError::Unavailable { .. }
             | PutError::Overloaded
+            | PutError::DiskFull
             | PutError::NotReady => FailureKind::Unavailable,
             PutError::TooManySiblings => FailureKind::Conflict,
             PutError::NotAllowed => FailureKind::NotAllowed,
@@ -194,6 +195,7 @@ mod tests {
         assert_eq!(put(PutError::BadContext("damaged".to_owned())), 2);
         assert_eq!(put(PutError::Unavailable { needed: 2, alive: 1 }), 3);
         assert_eq!(put(PutError::Overloaded), 3);
+        assert_eq!(put(PutError::DiskFull), 3);
         assert_eq!(put(PutError::NotReady), 3);
         assert_eq!(put(PutError::Unknown { acked: 1, needed: 2, why: "silence".to_owned() }), 4);
         assert_eq!(put(PutError::TooManySiblings), 5);

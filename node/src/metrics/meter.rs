@@ -151,7 +151,10 @@ impl Meter {
                 seen.record = Some(record.clone());
             }
             Fact::PeersChanged(peers) => seen.peers = peers.clone(),
-            Fact::ShardChanged { .. } | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => return,
+            Fact::ShardChanged { .. }
+            | Fact::TablesChanged { .. }
+            | Fact::RoomChanged(_)
+            | Fact::PeerSeen { .. } => return,
         }
         if let Some(record) = &seen.record {
             self.show_members(record, &seen.peers);

@@ -19,7 +19,7 @@ const COUNTERS: [(&str, &str); 12] = [
 ];
 
 /// Gauges: name and meaning.
-const GAUGES: [(&str, &str); 10] = [
+const GAUGES: [(&str, &str); 11] = [
     ("anser_actor_mailbox_depth", "Messages that wait in an actor's mailbox"),
     ("anser_actor_up", "Whether an actor works (1) or has given up (0)"),
     ("anser_members", "Members of the cluster as this node sees them, by data centre and state"),
@@ -27,6 +27,7 @@ const GAUGES: [(&str, &str); 10] = [
     ("anser_partitions", "Partition replicas of this node, by state"),
     ("anser_memtable_bytes", "Bytes in memtables"),
     ("anser_sstables", "Tables on disk"),
+    ("anser_disk_free_bytes", "Bytes free on the data folder's disk"),
     ("anser_disk_bytes", "Bytes of the store's files"),
     ("anser_wire_rtt_seconds", "Round-trip time to a peer"),
     ("anser_certificate_expiry_seconds", "When this node's certificate expires, in seconds since 1970"),

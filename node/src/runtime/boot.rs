@@ -5,6 +5,8 @@
 
 use super::budget::Budget;
 use super::clock::Clock;
+use super::heap;
+use super::room::{self, Space};
 use super::roster;
 use super::switchboard::Switchboard;
 use super::threads::Arbiters;
@@ -37,6 +39,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 const SEEDS_EVERY: Duration = Duration::from_secs(1);
 /// And how often else, in those rounds.
 const SEEDS_SELDOM: u64 = 30;
+/// A start writes a little: with less than this free, it is not tried.
+const START_BYTES_MIN: u64 = 16 << 20;
 /// Most shards of a new data folder.
 const SHARDS_MAX: u32 = 16;
 /// How long an actor may be stuck before the process gives up: its supervisor starts it anew.
@@ -60,6 +64,7 @@ pub struct NodeArgs {
 
 /// Runs a node until it is told to stop.
 pub fn run(args: &NodeArgs) -> Result<()> {
+    heap::settle();
     let config = Config::load(&args.config)?;
     start_log(&config)?;
     System::new().block_on(serve(config, args.supervised))
@@ -99,6 +104,7 @@ struct Node {
     network: Arc<NodeNetwork>,
     watchdog: Watchdog,
     seeds: JoinHandle<()>,
+    room: JoinHandle<()>,
     pages: JoinHandle<std::io::Result<()>>,
 }
 
@@ -136,14 +142,18 @@ impl Node {
             node = identity.name, id = %identity.node, folder = %member.folder, quic = %config.quic,
             http = %config.http, "the node runs"
         );
+        let reserve = reserve(&config, opened.shards);
+        let room =
+            tokio::task::spawn_local(room::watch(config.data_dir.clone(), reserve, switchboard.clone()));
         let seeds = tokio::task::spawn_local(dial_seeds(config, switchboard.clone(), network.handle()));
-        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, pages })
+        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, room, pages })
     }
 
     /// No more requests, answers out, disk synced; the pages last, so that they tell of it.
     async fn stop(self) -> Result<()> {
         self.view.draining.store(true, Ordering::Relaxed);
         self.seeds.abort();
+        self.room.abort();
         drain(&self.switchboard).await;
         let closing = async {
             self.network.close().await;
@@ -186,18 +196,24 @@ fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> R
     let budget = Budget::of(config.memory_bytes, shards);
     let wanted =
         DiskConfig { cache_bytes: budget.sled, log_bytes_max: budget.log, ..DiskConfig::new(node, shards) };
-    let opened = Disk::open(&config.data_dir, &wanted, switchboard.clone())?;
-    let space = rustix::fs::statvfs(&config.data_dir).context("asking for free space")?;
-    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
-    if free_bytes < config.disk_reserve_bytes {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("can't make the data folder {}", config.data_dir.display()))?;
+    let space = Space::of(&config.data_dir).context("asking for free space")?;
+    if space.free_bytes < START_BYTES_MIN {
         bail!(
-            "{}: {} are free there, and [limits] disk_reserve is {}; make room, or lower it",
+            "{}: only {} are free there, and a start needs {}; make room",
             config.data_dir.display(),
-            ByteSize(free_bytes),
-            ByteSize(config.disk_reserve_bytes)
+            ByteSize(space.free_bytes),
+            ByteSize(START_BYTES_MIN)
         );
     }
-    Ok(opened)
+    Ok(Disk::open(&config.data_dir, &wanted, switchboard.clone())?)
+}
+
+/// What is kept free: as configured, and at least what memory still owes the disk when writes are no longer taken.
+fn reserve(config: &Config, shards: u32) -> u64 {
+    let budget = Budget::of(config.memory_bytes, shards);
+    config.disk_reserve_bytes.max(budget.owed(shards))
 }
 
 /// The network's tasks live on its arbiter.

@@ -46,6 +46,13 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// What memtables, full as they may be, come to on disk: once as tables, and as much again while they are written.
+    pub(super) fn owed(&self, shards: u32) -> u64 {
+        self.memtable as u64 * MEMTABLES * u64::from(shards) * 2
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

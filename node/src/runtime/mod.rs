@@ -7,7 +7,9 @@
 mod boot;
 mod budget;
 mod clock;
+mod heap;
 mod peers;
+mod room;
 mod roster;
 mod switchboard;
 mod threads;

@@ -66,7 +66,7 @@ impl PeerBook {
             Fact::ShardChanged { shard, serving } => {
                 known.serving.insert(*shard, *serving);
             }
-            Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => {}
+            Fact::TablesChanged { .. } | Fact::RoomChanged(_) | Fact::PeerSeen { .. } => {}
         }
     }
 

@@ -19,6 +19,7 @@ mod phases;
 mod profile;
 pub mod runner;
 mod schedule;
+mod shrink;
 pub mod stage;
 mod truth;
 pub mod twin;
@@ -41,16 +42,34 @@ pub struct Options {
     pub lying_disks: bool,
     /// Give each machine a [`twin::Twin`], whose timeouts are called early and twice, and which must do the same.
     pub eager_timers: bool,
+    /// In place of the profile's: clients, keys in each keyspace, milliseconds of faults.
+    pub clients: Option<usize>,
+    /// See `clients`.
+    pub keys: Option<usize>,
+    /// See `clients`.
+    pub faults_ms: Option<u64>,
 }
 
-impl Options {
-    /// The arguments of the command line that ask for it, the log apart.
-    pub fn arguments(&self) -> String {
-        let skip: Vec<String> = self.skip.iter().map(u64::to_string).collect();
-        let skip = if skip.is_empty() { String::new() } else { format!(" --skip {}", skip.join(",")) };
-        let lying = if self.lying_disks { " --lying-disks" } else { "" };
-        let eager = if self.eager_timers { " --eager-timers" } else { "" };
-        skip + lying + eager
+impl std::fmt::Display for Options {
+    /// As the command line has them, but for the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(clients) = self.clients {
+            write!(f, " --clients {clients}")?;
+        }
+        if let Some(keys) = self.keys {
+            write!(f, " --keys {keys}")?;
+        }
+        if let Some(faults_ms) = self.faults_ms {
+            write!(f, " --faults-ms {faults_ms}")?;
+        }
+        if !self.skip.is_empty() {
+            let skip: Vec<String> = self.skip.iter().map(u64::to_string).collect();
+            write!(f, " --skip {}", skip.join(","))?;
+        }
+        if self.lying_disks {
+            f.write_str(" --lying-disks")?;
+        }
+        if self.eager_timers { f.write_str(" --eager-timers") } else { Ok(()) }
     }
 }
 

@@ -46,6 +46,7 @@ fn of_outcome(outcome: Outcome) -> Answer {
             | Failure::ContextNeeded
             | Failure::ValueTooLarge { .. }
             | Failure::TooManySiblings
+            | Failure::DiskFull
             | Failure::BadClock { .. }
             | Failure::TooOld
             | Failure::NotAllowed => Answer::Denied(failure),
@@ -64,6 +65,7 @@ fn of_refusal(refusal: Refusal) -> Answer {
         Refusal::NotAllowed => Answer::Denied(Failure::NotAllowed),
         Refusal::TooOld => Answer::Denied(Failure::TooOld),
         Refusal::TooManySiblings => Answer::Denied(Failure::TooManySiblings),
+        Refusal::DiskFull => Answer::Denied(Failure::DiskFull),
         Refusal::BadClock => unsure("a node refused the write's clock without telling its own"),
         Refusal::DiskFailed => unsure("a node's disk failed"),
         Refusal::Crashed => unsure("a node's actor was restarted before the answer"),

@@ -125,6 +125,11 @@ pub enum PutError {
     /// The nodes had no room for it until the time-out. Nothing changed.
     #[error("overloaded: the nodes had no room for it in time; nothing was written, try again later")]
     Overloaded,
+    /// The disks of the key's replicas are nearly full. Nothing changed; reads and deletes go on.
+    #[error(
+        "unavailable: the disks of the key's replicas are nearly full; nothing was written, make room on them or delete"
+    )]
+    DiskFull,
     /// The nodes that were reached did not serve until the time-out. Nothing changed.
     #[error("unavailable: the nodes do not serve yet; nothing was written, try again later")]
     NotReady,
@@ -164,6 +169,7 @@ impl PutError {
             | PutError::NotAllowed
             | PutError::Unavailable { .. }
             | PutError::Overloaded
+            | PutError::DiskFull
             | PutError::NotReady
             | PutError::Unreachable { .. } => Certainty::Failed,
         }
@@ -196,6 +202,7 @@ impl PutError {
             Failure::BadClock { node_ms } => PutError::BadClock { node_ms },
             Failure::TooOld => PutError::TooOld,
             Failure::Overloaded => PutError::Overloaded,
+            Failure::DiskFull => PutError::DiskFull,
             Failure::NotReady => PutError::NotReady,
             Failure::Unavailable { needed, alive } => PutError::Unavailable { needed, alive },
             Failure::NotAllowed => PutError::NotAllowed,
@@ -296,6 +303,7 @@ impl GetError {
             | Failure::ContextNeeded
             | Failure::ValueTooLarge { .. }
             | Failure::TooManySiblings
+            | Failure::DiskFull
             | Failure::BadClock { .. }
             | Failure::TooOld => GetError::Nonsense(format!("{failure:?}")),
         }

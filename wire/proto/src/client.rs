@@ -254,6 +254,8 @@ pub enum Failure {
         /// Answers the level needs.
         needed: u32,
     },
+    /// The disks of the key's replicas are nearly full. Nothing happened.
+    DiskFull,
 }
 
 /// How many bytes a body's value has.
@@ -307,6 +309,7 @@ impl Failure {
             | Failure::ContextNeeded
             | Failure::ValueTooLarge { .. }
             | Failure::TooManySiblings
+            | Failure::DiskFull
             | Failure::BadClock { .. }
             | Failure::TooOld
             | Failure::Overloaded

@@ -108,6 +108,8 @@ pub enum Refusal {
     DiskFailed,
     /// The actor was rebuilt while it worked on this: it may or may not have happened.
     Crashed,
+    /// The copy's disk is nearly full, and takes no more of this. Nothing happened.
+    DiskFull,
 }
 
 /// How a message travels between nodes.

@@ -43,6 +43,7 @@ fn of_failure(failure: Failure) -> Answer {
         | Failure::ContextNeeded
         | Failure::ValueTooLarge { .. }
         | Failure::TooManySiblings
+        | Failure::DiskFull
         | Failure::BadClock { .. }
         | Failure::TooOld
         | Failure::NotAllowed => Answer::Denied(failure),
@@ -60,6 +61,7 @@ fn of_refusal(refusal: Refusal) -> Answer {
         Refusal::NotAllowed => Answer::Denied(Failure::NotAllowed),
         Refusal::TooOld => Answer::Denied(Failure::TooOld),
         Refusal::TooManySiblings => Answer::Denied(Failure::TooManySiblings),
+        Refusal::DiskFull => Answer::Denied(Failure::DiskFull),
         Refusal::BadClock | Refusal::DiskFailed | Refusal::Crashed => Answer::Unsure,
     }
 }

@@ -358,7 +358,8 @@ impl Stage {
         let found = self.locate(None, &key)?;
         let slot = self.slot(StoreKey::new(found.partition, found.id, &key).as_bytes());
         for n in self.names.nodes().into_iter().filter(|n| found.replicas.contains(n)) {
-            let (durable, memory) = (self.copies[n].durable(slot), self.copies[n].memory(slot).clone());
+            let (durable, memory) =
+                (self.copies[n].durable(slot).clone(), self.copies[n].memory(slot).clone());
             let state = self.names.state(&durable);
             let unsynced =
                 |names: &mut super::Names, memory: &KeyState| format!(", in memory {}", names.state(memory));

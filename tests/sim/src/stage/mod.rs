@@ -32,6 +32,7 @@ use bytes::Bytes;
 use client::Player;
 use names::Names;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use wires::{Held, Wire};
 
@@ -91,6 +92,7 @@ impl Stage {
             nodes_per_dc: (nodes, nodes),
             clients: CLIENTS,
             keys: 1,
+            think_ms: 0,
             faults_ms: 0,
             loss: 0,
             late: 0,
@@ -153,6 +155,8 @@ impl Stage {
             | Job::Start { .. }
             | Job::Client { .. }
             | Job::ClientNotSent { .. }
+            | Job::Stop { .. }
+            | Job::PutBack { .. }
             | Job::Fault(_)
             | Job::Undo(_) => self.let_happen(job),
         }
@@ -206,7 +210,7 @@ impl Stage {
             let record = record::decode(&log_record.bytes).expect("a shard appends records");
             let state = KeyState::decode(&record.state).expect("a shard appends states");
             let (slot, shard) = (self.slot(record.key.as_bytes()), shard_of(actor));
-            self.copies[n].append(shard, log_record.lsn, slot, record.state, state);
+            self.copies[n].append(shard, log_record.lsn, slot, Rc::new(state));
         }
         if let Some(words) = self.names.request_to_disk(request) {
             let line = format!("{}.{} {words}", self.names.node(n), words::actor(actor));
@@ -223,7 +227,8 @@ impl Stage {
                 for log_record in records {
                     let record = record::decode(&log_record.bytes).expect("what is read back is a record");
                     let slot = self.slot(record.key.as_bytes());
-                    self.copies[n].read_back(log_record, slot, record.state);
+                    let state = KeyState::decode(&record.state).expect("what is read back is a state");
+                    self.copies[n].read_back(log_record.lsn, slot, || Rc::new(state));
                 }
                 for slot in (0..self.keys.len()).filter(|_| next.is_some()) {
                     if Stage::shard_actor(partition_of(&self.keys[slot])) == actor {

@@ -213,6 +213,7 @@ pub(super) fn fact(fact: &Fact) -> Option<String> {
         Fact::RingAdopted(record) => Some(format!("is at step {}", record.step.0)),
         Fact::ShardChanged { shard, serving: true } => Some(format!("shard {shard} answers")),
         Fact::ShardChanged { shard, serving: false } => Some(format!("shard {shard} does not answer yet")),
+        Fact::RoomChanged(room) => Some(format!("has room on its disk: {:?}", room.level)),
         Fact::PeersChanged(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => None,
     }
 }

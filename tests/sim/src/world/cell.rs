@@ -75,6 +75,8 @@ pub(crate) struct Cell {
     pub life: u32,
     /// When its timer goes off, in virtual time.
     pub wake: Option<u64>,
+    /// How much is in its mailbox.
+    pub queued: usize,
     /// What came in while there was no machine.
     pub held: Vec<Mail>,
     /// Whether its next step panics.
@@ -100,7 +102,7 @@ impl Cell {
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(*shard, tables.clone());
             }
-            Fact::PeerSeen { .. } => {}
+            Fact::RoomChanged(_) | Fact::PeerSeen { .. } => {}
         }
     }
 

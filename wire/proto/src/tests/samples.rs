@@ -154,6 +154,7 @@ fn failures() -> Vec<Failure> {
         Failure::Unavailable { needed: 2, alive: 1 },
         Failure::NotAllowed,
         Failure::Unknown { acked: 1, needed: 2 },
+        Failure::DiskFull,
     ]
 }
 
@@ -241,6 +242,7 @@ fn refusals() -> Vec<Body> {
         Refusal::TooManySiblings,
         Refusal::DiskFailed,
         Refusal::Crashed,
+        Refusal::DiskFull,
     ];
     all.into_iter().map(Body::Refused).collect()
 }
@@ -329,6 +331,7 @@ fn failure_name(failure: &Failure) -> &'static str {
         Failure::Unavailable { .. } => "unavailable",
         Failure::NotAllowed => "not allowed",
         Failure::Unknown { .. } => "unknown",
+        Failure::DiskFull => "disk full",
     }
 }
 
@@ -346,5 +349,6 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::TooManySiblings => "too many siblings",
         Refusal::DiskFailed => "disk failed",
         Refusal::Crashed => "crashed",
+        Refusal::DiskFull => "disk full",
     }
 }
