@@ -44,6 +44,27 @@ fn a_log_changes_nothing() {
 }
 
 #[test]
+fn timeouts_that_come_early_or_twice_change_nothing() {
+    let eager = Options { eager_timers: true, ..Options::default() };
+    std::thread::scope(|scope| {
+        for profile in PROFILES {
+            let profile = profile.lasting_ms(FAULTS_MS / 2);
+            scope.spawn({
+                let eager = eager.clone();
+                move || {
+                    let (plain, twinned) =
+                        (run(2000, &profile, &Options::default()), run(2000, &profile, &eager));
+                    passes(&twinned);
+                    assert_eq!(plain.hash, twinned.hash, "{}", profile.name);
+                    let judged = twinned.checks.iter().find(|(name, _)| *name == "timeouts_are_harmless");
+                    assert!(judged.is_some_and(|(_, times)| *times > 1_000), "{judged:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn disks_that_lie_about_syncing_are_found_out() {
     let profile = profile("disks").expect("it is there").lasting_ms(FAULTS_MS);
     let options = Options { lying_disks: true, ..Options::default() };

@@ -10,6 +10,7 @@ pub const USAGE: &str = "\
 usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M] [--repeat N] [--json]
                                        [--require-coverage] [--log] [--logs DIR] [--hash] [--shrink]
                                        [--clients N] [--keys N] [--faults-ms N] [--skip FAULT,…] [--lying-disks]
+                                       [--eager-timers]
 
   --seeds A..B         all seeds from A on, B excluded
   --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, hot, long; all: one after the other;
@@ -26,7 +27,8 @@ usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M]
   --clients N, --keys N, --faults-ms N
                        in place of the profile's: clients, keys in each keyspace, milliseconds of faults
   --skip FAULT,…       leave out these faults, by their numbers in the log
-  --lying-disks        let the disks lie about syncing (the run must fail)";
+  --lying-disks        let the disks lie about syncing (the run must fail)
+  --eager-timers       give each machine a twin whose timeouts are called early and twice, and which must do the same";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--hash" => command.hash = true,
             "--shrink" => command.shrink = true,
             "--lying-disks" => command.options.lying_disks = true,
+            "--eager-timers" => command.options.eager_timers = true,
             "--help" | "-h" => return Err(USAGE.to_owned()),
             seed if !seed.starts_with('-') => {
                 let seed = number(seed)?;

@@ -20,7 +20,9 @@ mod profile;
 pub mod runner;
 mod schedule;
 mod shrink;
+pub mod stage;
 mod truth;
+pub mod twin;
 mod verdicts;
 mod world;
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub skip: BTreeSet<u64>,
     /// Disks that say that they synced and did not: no store survives them, and the invariants must say so.
     pub lying_disks: bool,
+    /// Give each machine a [`twin::Twin`], whose timeouts are called early and twice, and which must do the same.
+    pub eager_timers: bool,
     /// In place of the profile's: clients, keys in each keyspace, milliseconds of faults.
     pub clients: Option<usize>,
     /// See `clients`.
@@ -65,7 +69,10 @@ impl std::fmt::Display for Options {
             let skip: Vec<String> = self.skip.iter().map(u64::to_string).collect();
             write!(f, " --skip {}", skip.join(","))?;
         }
-        if self.lying_disks { f.write_str(" --lying-disks") } else { Ok(()) }
+        if self.lying_disks {
+            f.write_str(" --lying-disks")?;
+        }
+        if self.eager_timers { f.write_str(" --eager-timers") } else { Ok(()) }
     }
 }
 

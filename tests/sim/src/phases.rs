@@ -47,7 +47,8 @@ impl World {
         }
     }
 
-    fn found_cluster(&mut self) {
+    /// Starts all processes, and founds the cluster at each.
+    pub(crate) fn found_cluster(&mut self) {
         for n in 0..self.nodes.len() {
             self.start_after(n, 1 + n as u64 * MS);
         }

@@ -48,6 +48,7 @@ invariants! {
     OutsidersStayOut = "outsiders_stay_out",
     HealedClusterAnswers = "healed_cluster_answers",
     MachinesDontPanic = "machines_dont_panic",
+    TimeoutsAreHarmless = "timeouts_are_harmless",
 }
 
 /// A broken invariant.

@@ -41,6 +41,17 @@ pub struct Outcome {
     pub turns: Vec<(u64, Turn)>,
 }
 
+/// What stays of the unsynced changes when a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stays {
+    /// All: the system writes them yet.
+    All,
+    /// Nothing.
+    Nothing,
+    /// None, all, or the first ones, as the dice fall.
+    Drawn,
+}
+
 /// How well a disk does.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
@@ -146,16 +157,15 @@ impl Disk {
         self.drop_needless(|_| ())
     }
 
-    /// The process ends at once; of the unsynced changes of each part none stay, all, or the first ones.
-    pub fn crash(&mut self, all_stay: bool) -> usize {
+    /// The process ends at once; of the unsynced changes of each part this stays. Gives how many do.
+    pub fn crash(&mut self, stays: Stays) -> usize {
         let mut sum = 0;
         let dice = &mut self.dice;
         self.trees.crash(|_, unsynced| {
-            let kept = match dice.below(4) {
-                _ if all_stay => unsynced,
-                0 => 0,
-                1 => unsynced,
-                _ => dice.index(unsynced + 1),
+            let kept = match (stays, dice.below(4)) {
+                (Stays::All, _) | (Stays::Drawn, 1) => unsynced,
+                (Stays::Nothing, _) | (Stays::Drawn, 0) => 0,
+                (Stays::Drawn, _) => dice.index(unsynced + 1),
             };
             sum += kept;
             kept

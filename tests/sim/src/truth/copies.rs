@@ -88,6 +88,11 @@ impl Copies {
             self.durable[slot].as_ref().map_or_else(|| self.empty.clone(), |(_, state)| state.clone());
     }
 
+    /// What a key's copy holds in memory.
+    pub fn memory(&self, slot: usize) -> &KeyState {
+        &self.memory[slot]
+    }
+
     /// What a key's copy holds durably.
     pub fn durable(&self, slot: usize) -> &KeyState {
         self.durable[slot].as_ref().map_or(&self.empty, |(_, state)| state)

@@ -1,6 +1,7 @@
 //! One actor of one node, hosted as the node's own host does it: a machine, its life, the requests it was handed and has
 //! not answered, the newest facts for a rebuilt one.
 
+use crate::twin::Twin;
 use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
 use anser_machine::{Event, Fact, Feedback, Machine, Peers, TableSummary};
@@ -34,6 +35,16 @@ impl Actor {
             Actor::Compactor(machine) => machine.as_mut(),
         }
     }
+
+    /// The machine alone.
+    pub fn into_machine(self) -> Box<dyn Machine> {
+        match self {
+            Actor::Membership(machine) => machine,
+            Actor::Coordinator(machine) => machine,
+            Actor::Replica(machine) => machine,
+            Actor::Compactor(machine) => machine,
+        }
+    }
 }
 
 /// What comes into an actor's mailbox.
@@ -59,6 +70,8 @@ struct Waiting {
 pub(crate) struct Cell {
     /// None while it pauses after a panic.
     pub actor: Option<Actor>,
+    /// Its machine's twin, if there are to be some.
+    pub twin: Option<Twin>,
     pub life: u32,
     /// When its timer goes off, in virtual time.
     pub wake: Option<u64>,

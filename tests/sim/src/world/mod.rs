@@ -7,7 +7,7 @@ pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
 mod power;
-mod route;
+pub(crate) mod route;
 mod steps;
 mod talk;
 
@@ -20,6 +20,7 @@ use crate::invariants::Read;
 use crate::journal::Journal;
 use crate::profile::Profile;
 use crate::schedule::Schedule;
+use crate::stage::Seen;
 use crate::truth::{Backup, Truth};
 use crate::verdicts::{Invariant, Verdicts};
 use crate::{Options, founding};
@@ -79,6 +80,8 @@ pub(crate) struct World {
     pub faults: Faults,
     /// Which nodes have answered the founding.
     pub founded: Vec<bool>,
+    /// What the actors did, for a stage to tell of; none if nobody watches.
+    pub seen: Option<Vec<Seen>>,
     /// Whether the next store is a read repair.
     repairing: bool,
     /// Bytes of the largest state that was appended.
@@ -121,6 +124,7 @@ impl World {
             network: Network::new(Dice::new(seed, "network"), ends, profile.loss, profile.late),
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
+            seen: None,
             repairing: false,
             largest_state: 0,
             suffer_until: 0,
@@ -161,7 +165,8 @@ impl World {
         self.verdicts.judge(invariant, at, result);
     }
 
-    fn happen(&mut self, job: Job) {
+    /// Lets one thing happen.
+    pub fn happen(&mut self, job: Job) {
         if let Job::Frame { to: node, .. }
         | Job::Mail { node, .. }
         | Job::Wake { node, .. }

@@ -4,6 +4,9 @@ use crate::dice::Dice;
 use crate::schedule::MS;
 use anser_proto::Class;
 
+/// Microseconds that a message takes in a steady network.
+const STEADY_US: u64 = 100;
+
 /// What becomes of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
@@ -26,6 +29,10 @@ pub(crate) struct Network {
     /// In a million.
     pub loss: u64,
     pub late: u64,
+    /// In a million: requests that can't be sent, of which their sender is told.
+    pub not_sent: u64,
+    /// Whether every message takes the same time.
+    pub steady: bool,
 }
 
 impl Network {
@@ -33,7 +40,7 @@ impl Network {
     pub fn new(mut dice: Dice, dcs: Vec<usize>, loss: u64, late: u64) -> Network {
         let distance_us = dice.between(5, 60) * MS;
         let cuts = vec![vec![0; dcs.len()]; dcs.len()];
-        Network { dice, dcs, distance_us, cuts, loss, late }
+        Network { dice, dcs, distance_us, cuts, loss, late, not_sent: 500_000, steady: false }
     }
 
     /// Cuts a way, or takes one cut away.
@@ -65,6 +72,9 @@ impl Network {
     }
 
     fn delay_us(&mut self, from: usize, to: usize, late: bool) -> u64 {
+        if self.steady {
+            return STEADY_US;
+        }
         let far = if self.dcs[from] == self.dcs[to] { 0 } else { self.distance_us };
         let tail = if late { self.dice.wait(60 * MS).min(1500 * MS) } else { 0 };
         far + 40 + self.dice.wait(120) + tail

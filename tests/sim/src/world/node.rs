@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub address: SocketAddr,
     pub bounds: Bounds,
     pub dice: Dice,
+    /// What its machines' own chance comes from, if not from the dice.
+    pub machine_seed: Option<u64>,
     /// Counts starts and crashes: what was planned for another boot is void.
     pub boot: u32,
     pub up: bool,
@@ -98,6 +100,7 @@ impl Node {
             entry,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             bounds,
+            machine_seed: None,
             boot: 0,
             up: false,
             paused: false,
@@ -158,6 +161,10 @@ impl Node {
         Now { tick: self.tick(at), wall_ms }
     }
 
+    fn draw_seed(&mut self) -> u64 {
+        self.machine_seed.unwrap_or_else(|| self.dice.u64())
+    }
+
     /// Builds the machine of one of its actors.
     pub fn build(&mut self, actor: usize) -> Actor {
         let (member, life) = (self.entry.member, self.cells[actor].life);
@@ -172,11 +179,15 @@ impl Node {
                 cluster_name: "sim".to_owned(),
                 probing: Probing::default(),
                 life,
-                random_seed: self.dice.u64(),
+                random_seed: self.draw_seed(),
             }))),
             COORDINATOR => {
-                let usual =
-                    anser_coordinator::Config::new(member.node, self.entry.dc.clone(), life, self.dice.u64());
+                let usual = anser_coordinator::Config::new(
+                    member.node,
+                    self.entry.dc.clone(),
+                    life,
+                    self.draw_seed(),
+                );
                 let config = anser_coordinator::Config { inflight_max: self.bounds.inflight, ..usual };
                 Actor::Coordinator(Box::new(Coordinator::new(config)))
             }

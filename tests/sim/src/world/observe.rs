@@ -10,6 +10,7 @@ use crate::invariants::incarnations_grow::Said;
 use crate::invariants::synced_is_read_back;
 use crate::invariants::{contexts_grow, dots_are_unique, failed_leaves_nothing, incarnations_grow};
 use crate::invariants::{outsiders_stay_out, queues_are_bounded, settling_has_no_cycle, steps_grow};
+use crate::stage::Seen;
 use crate::truth::Appended;
 use crate::verdicts::Invariant;
 use anser_machine::{Count, DiskRequest, Fact, Feedback, Lsn};
@@ -22,6 +23,7 @@ use anser_storage::record;
 impl World {
     /// An actor asks the disk.
     pub(super) fn see_request(&mut self, n: usize, actor: usize, request: &DiskRequest) {
+        self.tell(|| Seen::Asked { node: n, actor, request: request.clone() });
         let DiskRequest::Append(log_record) = request else { return };
         let record = record::decode(&log_record.bytes).expect("a shard appends records");
         let Some(slot) = self.truth.slot_of(record.key.as_bytes()) else { return };
@@ -65,6 +67,7 @@ impl World {
 
     /// The disk answers.
     pub(super) fn see_feedback(&mut self, n: usize, actor: usize, feedback: &Feedback) {
+        self.tell(|| Seen::Answered { node: n, actor, feedback: feedback.clone() });
         match feedback {
             Feedback::Durable { through } => {
                 let shard = u32::try_from(actor - FIRST_SHARD).expect("few shards");
@@ -152,6 +155,7 @@ impl World {
 
     /// A node's actors are told something.
     pub(super) fn see_fact(&mut self, n: usize, fact: &Fact) {
+        self.tell(|| Seen::Learnt { node: n, fact: fact.clone() });
         match fact {
             Fact::PeersChanged(peers) => {
                 if peers.values().any(|peer| peer.state == PeerState::Dead) {

@@ -6,7 +6,7 @@ use super::node::MEMBERSHIP;
 use super::route::OPERATOR;
 use crate::coverage::Situation;
 use crate::dice::Dice;
-use crate::disk::Disk;
+use crate::disk::{Disk, Stays};
 use crate::invariants::damage_is_noticed;
 use crate::invariants::incarnations_grow::Said;
 use crate::schedule::{MS, SECOND};
@@ -109,6 +109,16 @@ impl World {
         if !self.nodes[n].up {
             return;
         }
+        // A process that is killed alone leaves to the system what it has written.
+        let all = !power_loss && self.nodes[n].dice.chance(250_000);
+        self.kill_leaving(n, if all { Stays::All } else { Stays::Drawn });
+    }
+
+    /// A node's process ends at once. Of what was not synced this stays.
+    pub fn kill_leaving(&mut self, n: usize, stays: Stays) {
+        if !self.nodes[n].up {
+            return;
+        }
         let at = self.schedule.now();
         let node = &mut self.nodes[n];
         node.up = false;
@@ -116,8 +126,7 @@ impl World {
         node.held.clear();
         node.boot += 1;
         let unsynced = node.disk.unsynced();
-        // A process that is killed alone leaves to the system what it has written.
-        let kept = node.disk.crash(!power_loss && node.dice.chance(250_000));
+        let kept = node.disk.crash(stays);
         let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
         self.truth.copies[n].crash();

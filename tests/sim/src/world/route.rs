@@ -8,6 +8,7 @@ use super::{Job, World};
 use crate::coverage::{Injected, Situation};
 use crate::disk::FIRST_SHARD;
 use crate::schedule::{MS, SECOND};
+use crate::stage::Seen;
 use anser_proto::frame::{self, LENGTH_BYTES};
 use anser_proto::replicate::ReplicaRequest;
 use anser_proto::{Body, Envelope, Refusal, Role, Tick};
@@ -47,6 +48,7 @@ fn may_double(body: &Body) -> bool {
 impl World {
     /// Sends what an actor of node `n` says.
     pub(super) fn send(&mut self, n: usize, envelope: Envelope) {
+        self.tell(|| Seen::Said { node: n, envelope: Box::new(envelope.clone()) });
         if envelope.to.role == Role::Session {
             return self.send_to_session(n, &envelope);
         }
@@ -58,7 +60,7 @@ impl World {
             self.coverage.sometimes(Situation::Forwarded);
         }
         let now = self.nodes[n].tick(self.schedule.now());
-        let told = envelope.body.is_request() && self.nodes[n].dice.chance(500_000);
+        let told = envelope.body.is_request() && self.nodes[n].dice.chance(self.network.not_sent);
         if !self.transmit(n, to, &envelope, now) && told {
             self.coverage.inject(Injected::NotSent);
             let us = self.nodes[n].dice.below(SECOND / 2);

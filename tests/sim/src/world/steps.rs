@@ -5,14 +5,19 @@ use super::{Job, World};
 use crate::coverage::{Injected, Situation};
 use crate::disk::Outcome;
 use crate::schedule::MS;
-use anser_machine::{Effect, Event, Outbox};
-use anser_proto::Refusal;
+use crate::stage::Seen;
+use crate::twin::Twin;
+use crate::verdicts::Invariant;
+use anser_machine::{Effect, Event, Now, Outbox};
+use anser_proto::{Refusal, Tick};
 
 /// The shortest sleep until a timeout, as the host has it.
 const TIMER_FLOOR_US: u64 = MS;
 /// The first pause after a panic, and the longest.
 const BACKOFF_US: u64 = 50 * MS;
 const BACKOFF_US_MAX: u64 = 2000 * MS;
+/// How often a twin's timeout is called early between two steps.
+const EARLY_CALLS: usize = 4;
 
 impl World {
     /// Hands something from its mailbox to an actor.
@@ -62,7 +67,14 @@ impl World {
 
     /// Builds a machine, at a start or after a panic, and lets it take its first steps.
     pub(super) fn build(&mut self, n: usize, actor: usize) {
+        let dice = self.nodes[n].dice.clone();
         let built = self.nodes[n].build(actor);
+        if self.options.eager_timers {
+            // Built once more, of the same chance.
+            self.nodes[n].dice = dice;
+            let twin = self.nodes[n].build(actor);
+            self.nodes[n].cells[actor].twin = Some(Twin::new(twin.into_machine()));
+        }
         let cell = &mut self.nodes[n].cells[actor];
         cell.actor = Some(built);
         let (facts, held) = (cell.facts(), std::mem::take(&mut cell.held));
@@ -84,6 +96,7 @@ impl World {
         let cell = &mut self.nodes[n].cells[actor];
         let Some(hosted) = &mut cell.actor else { return };
         let machine = hosted.machine();
+        let event_too = if cell.twin.is_some() { event.clone() } else { None };
         if let Some(event) = event {
             machine.handle(now, event, &mut out);
         }
@@ -92,6 +105,10 @@ impl World {
             machine.handle_timeout(now, &mut out);
         }
         let next = machine.next_timeout();
+        if cell.twin.is_some() {
+            self.step_twin(n, actor, now, event_too, &out, next);
+        }
+        let cell = &mut self.nodes[n].cells[actor];
         if std::mem::take(&mut cell.panics) {
             // The effects of a step that panicked are lost, those of the steps before it are not.
             out.truncate(if out.len() > done { done } else { 0 });
@@ -115,13 +132,32 @@ impl World {
         }
     }
 
+    /// The twin of a machine takes the step that the machine took.
+    fn step_twin(
+        &mut self,
+        n: usize,
+        actor: usize,
+        now: Now,
+        event: Option<Event>,
+        out: &Outbox,
+        next: Option<(Tick, &'static str)>,
+    ) {
+        let Some(twin) = &mut self.nodes[n].cells[actor].twin else { return };
+        // The last moment before, and some earlier ones.
+        let early = std::array::from_fn(|at| Tick(now.tick.0.saturating_sub(1 << (5 * at))));
+        let result = twin.follow(now, event, &early as &[Tick; EARLY_CALLS], out, next);
+        let result = result.map_err(|what| format!("actor {actor} of node {n}: {what}"));
+        self.judge(Invariant::TimeoutsAreHarmless, result);
+    }
+
     /// A step panicked: the machine is gone, what it was handed is answered, and it is built again after a pause.
     fn panic(&mut self, n: usize, actor: usize) {
         self.coverage.inject(Injected::Panic);
+        self.tell(|| Seen::Panicked { node: n, actor });
         let at = self.schedule.now();
         let boot = self.nodes[n].boot;
         let cell = &mut self.nodes[n].cells[actor];
-        cell.actor = None;
+        (cell.actor, cell.twin) = (None, None);
         cell.life = cell.life.wrapping_add(1);
         cell.wake = None;
         cell.panicked += 1;

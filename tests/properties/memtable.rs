@@ -1,0 +1,54 @@
+//! A memtable is a map, and counts its bytes exactly.
+
+use anser_machine::Lsn;
+use anser_model::{Key, KeyspaceId, PartitionId};
+use anser_storage::{Memtable, StoreKey};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Keys that share long beginnings, among them some that are the beginning of another.
+fn keys() -> impl Strategy<Value = StoreKey> {
+    let text = (0..3_usize, prop::collection::vec(0..2_u8, 0..4));
+    (0..3_u16, 0..2_u32, text).prop_map(|(partition, keyspace, (long, rest))| {
+        let key = [vec![b'k'; 1 + 13 * long], rest].concat();
+        StoreKey::new(PartitionId(partition), KeyspaceId(keyspace), &Key::new(key).unwrap())
+    })
+}
+
+fn states() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+/// What an entry is counted beside its key and state.
+fn overhead() -> usize {
+    let key = StoreKey::new(PartitionId(0), KeyspaceId(0), &Key::new("k").unwrap());
+    let mut memtable = Memtable::new();
+    memtable.insert(&key, Bytes::new(), Lsn(1), false);
+    memtable.bytes() - key.as_bytes().len()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_memtable_is_a_map(inserts in prop::collection::vec((keys(), states()), 0..60), others in prop::collection::vec(keys(), 20)) {
+        let (mut memtable, mut map) = (Memtable::new(), BTreeMap::new());
+        for ((key, state), lsn) in inserts.iter().zip(1..) {
+            memtable.insert(key, state.clone(), Lsn(lsn), false);
+            map.insert(key.as_bytes().clone(), (state.clone(), Lsn(lsn)));
+        }
+        for key in inserts.iter().map(|(key, _)| key).chain(&others) {
+            let found = memtable.get(key).map(|stored| (stored.state.clone(), stored.lsn));
+            prop_assert_eq!(found.as_ref(), map.get(key.as_bytes()));
+        }
+        let bytes = map.iter().map(|(key, (state, _))| key.len() + state.len() + overhead()).sum();
+        prop_assert_eq!((memtable.len(), memtable.bytes()), (map.len(), bytes));
+        prop_assert_eq!(memtable.through(), Lsn(inserts.len() as u64));
+        // Frozen, it has the same entries in the order of their keys' bytes, and the next one is empty.
+        let frozen = memtable.freeze();
+        let frozen = frozen.iter().map(|(key, stored)| (key.as_bytes().clone(), (stored.state.clone(), stored.lsn)));
+        prop_assert_eq!(frozen.collect::<Vec<_>>(), map.into_iter().collect::<Vec<_>>());
+        prop_assert!(memtable.is_empty() && memtable.bytes() == 0);
+    }
+}
