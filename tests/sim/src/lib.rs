@@ -27,7 +27,7 @@ mod verdicts;
 mod world;
 
 pub use dice::Dice;
-pub use disk::{Disk, FIRST_SHARD, Health, Origin, Outcome, Turn};
+pub use disk::{Disk, FIRST_SHARD, Health, Origin, Outcome, Stays, Turn};
 pub use founding::{genesis, roster};
 pub use phases::{run, situations};
 pub use profile::{PROFILES, Profile, profile};

@@ -13,7 +13,7 @@ use anser_model::{NodeId, Step};
 use anser_proto::admin::AdminRequest;
 use anser_proto::frame::{self, LENGTH_BYTES};
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role};
-use anser_sim::{Dice, Disk, FIRST_SHARD, Health, Outcome, Turn, genesis, roster};
+use anser_sim::{Dice, Disk, FIRST_SHARD, Health, Outcome, Stays, Turn, genesis, roster};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -260,7 +260,7 @@ impl<S: Stage> Cluster<S> {
             return;
         }
         node.up = false;
-        node.disk.crash(self.dice.chance(250_000));
+        node.disk.crash(if self.dice.chance(250_000) { Stays::All } else { Stays::Drawn });
         self.rebuilds += (0..ACTORS).map(|actor| self.stage.restarts((n, actor))).sum::<u64>();
         self.stage.crash(n);
         self.lines.push(format!("{} node {n} crashes", self.now));

@@ -21,6 +21,8 @@ const FOLDER: &str = "ANSER_KILLED_FOLDER";
 /// Where the process says how far it was told that all is durable.
 const TOLD: &str = "told";
 const KEYS: u64 = 3_000;
+/// With more tables than this, they are merged between two rounds.
+const TABLES_MAX: usize = 60;
 /// Writes that are not durable yet, at most.
 const AHEAD: u64 = 500;
 
@@ -152,6 +154,16 @@ impl Shard {
         }
     }
 
+    /// Merges in peace what many short lives have left: their merges seldom came to an end.
+    fn tidy_up(&mut self) {
+        while self.engine.tables().len() > TABLES_MAX {
+            self.merge();
+            while self.merging {
+                self.hear();
+            }
+        }
+    }
+
     fn get(&mut self, key: &StoreKey) -> Option<Bytes> {
         let mut out = anser_machine::Outbox::new();
         let mut lookup = self.engine.lookup(key, &mut out);
@@ -237,6 +249,7 @@ fn a_process_killed_at_any_moment_keeps_what_it_was_told() {
         longest = longest.max(began.elapsed());
         check(&mut shard, told);
         tables += shard.engine.tables().len();
+        shard.tidy_up();
         println!("round {round}: {told} positions told, all there; {} tables", shard.engine.tables().len());
         shard.opened.disk.close();
     }

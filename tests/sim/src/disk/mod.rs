@@ -43,7 +43,7 @@ pub struct Outcome {
 
 /// What stays of the unsynced changes when a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stays {
+pub enum Stays {
     /// All: the system writes them yet.
     All,
     /// Nothing.
