@@ -5,6 +5,7 @@
 //! or not at all. Deliberately absent: threads, batching, files.
 
 pub mod cell;
+pub mod check;
 pub mod install;
 pub mod log;
 mod manifest;
