@@ -54,7 +54,10 @@ fn failed(error: impl std::fmt::Display) -> StoreError {
 
 fn of_sled(error: sled::Error) -> StoreError {
     match error {
-        sled::Error::Corruption { .. } => StoreError::Damaged(error.to_string()),
+        sled::Error::Corruption { at: Some(place), .. } => {
+            StoreError::Damaged(format!("its file is damaged at byte {}", place.lid()))
+        }
+        sled::Error::Corruption { at: None, .. } => StoreError::Damaged("its files are damaged".into()),
         sled::Error::Io(_)
         | sled::Error::CollectionNotFound(_)
         | sled::Error::Unsupported(_)

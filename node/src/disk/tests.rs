@@ -1,6 +1,9 @@
 //! A folder that is closed, killed, copied while it runs, damaged, or somebody else's.
 
 mod killed;
+mod damage;
+mod model;
+mod shard;
 
 use super::*;
 use anser_machine::{

@@ -223,6 +223,10 @@ fn the_log_comes_back_by_shard_and_without_what_tables_hold() {
     assert_eq!(log_of(6), (vec![], 1));
     let rest = recovery::rest_of(&trees, &opened.manifest, 1).unwrap();
     assert_eq!(rest.iter().map(|entry| (entry.shard, entry.lsn.0)).collect::<Vec<_>>(), [(1, 1), (0, 3)]);
+    put(2, &[(0, 5), (0, 3), (1, 2)]);
+    let gap = recovery::log_of(&trees, &opened.manifest, 0);
+    assert!(matches!(gap, Err(StoreError::Damaged(_))), "a position is missing in whole segments: {gap:?}");
+    assert_eq!(log_of(1), (vec![1, 2], 3), "another shard's");
     trees.drop_tree(TreeName::Log(2)).unwrap();
     assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))), "a segment is missing");
     trees.drop_tree(TreeName::Manifest).unwrap();

@@ -1,0 +1,1 @@
+//! Folders that are sound, in use, or damaged, looked at.
