@@ -244,7 +244,8 @@ fn logs(trees: &impl Trees, manifest: &Manifest, shards: u32, tell: &mut Tell<'_
         positions.sort_unstable();
         positions.dedup();
         let expected = (manifest.flushed(*shard).0..).skip(1);
-        if let Some((expected, _)) = expected.zip(&*positions).find(|(expected, found)| *expected != found.0) {
+        if let Some((expected, _)) = expected.zip(&*positions).find(|(expected, found)| *expected != found.0)
+        {
             let what = format!("the record at position {expected} is missing, and later ones are there");
             tell(Finding::Damage { place: Place::Log { shard: *shard }, what });
         }

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_damage_is_one_line_and_the_last_one_tells_what_was_verified() {
-        let damage = DamageJson { place: "table 3 of shard 0".into(), what: "gone".into(), meaning: "it is bad" };
+        let damage =
+            DamageJson { place: "table 3 of shard 0".into(), what: "gone".into(), meaning: "it is bad" };
         let survey = Survey { damages: vec![damage], damaged: 3, bytes: 5, ..Survey::default() };
         let text = text(&survey);
         let lines: Vec<&str> = text.lines().collect();

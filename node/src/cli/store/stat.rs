@@ -188,7 +188,11 @@ fn text(stat: &StatJson) -> String {
     let tables = stat.tables.iter().map(|table| {
         let numbers = [u64::from(table.shard), table.table, table.keys, table.blocks];
         let bytes = ByteSize(table.bytes).to_string();
-        numbers.map(|number| number.to_string()).into_iter().chain([bytes, table.first.clone(), table.last.clone()])
+        numbers.map(|number| number.to_string()).into_iter().chain([
+            bytes,
+            table.first.clone(),
+            table.last.clone(),
+        ])
     });
     parts.push(columns(&["SHARD", "TABLE", "KEYS", "BLOCKS", "SIZE", "FIRST KEY", "LAST KEY"], tables));
     let segments = stat.segments.iter().map(|segment| {
@@ -208,9 +212,11 @@ fn text(stat: &StatJson) -> String {
 fn columns<R: IntoIterator<Item = String>>(heads: &[&str], rows: impl Iterator<Item = R>) -> String {
     let mut all: Vec<Vec<String>> = vec![heads.iter().map(|head| (*head).to_owned()).collect()];
     all.extend(rows.map(|row| row.into_iter().collect()));
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let width =
+        |column: usize| all.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     let line = |row: &Vec<String>| {
-        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+        let cells =
+            row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     all.iter().map(line).collect::<Vec<_>>().join("\n")

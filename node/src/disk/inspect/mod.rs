@@ -8,9 +8,6 @@ mod copy;
 mod folder;
 mod reading;
 
-#[cfg(test)]
-mod tests;
-
 use super::folder::OpenError;
 use anser_model::{FolderId, NodeId};
 use anser_storage::store::check::Finding;
@@ -126,7 +123,8 @@ pub async fn inspect(
     let beside = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch = options.scratch.as_deref().unwrap_or(beside);
     let copied = Scratch::copy(&store, scratch).await?;
-    let patience = options.patience.unwrap_or(PATIENCE_MIN + Duration::from_secs(store.bytes / BYTES_A_SECOND_MIN));
+    let patience =
+        options.patience.unwrap_or(PATIENCE_MIN + Duration::from_secs(store.bytes / BYTES_A_SECOND_MIN));
     let (sender, mut found) = mpsc::channel(AHEAD_MAX);
     let shards = whose.map_or(u32::MAX, |whose| whose.shards);
     reading::start(copied.path().to_path_buf(), shards, reached, sender)

@@ -17,7 +17,12 @@ use tokio::sync::mpsc::Sender;
 const CACHE_BYTES: u64 = 16 << 20;
 
 /// Starts to read.
-pub(super) fn start(store: PathBuf, shards: u32, reached: Reached, found: Sender<Told>) -> std::io::Result<()> {
+pub(super) fn start(
+    store: PathBuf,
+    shards: u32,
+    reached: Reached,
+    found: Sender<Told>,
+) -> std::io::Result<()> {
     let body = move || {
         // Whoever does not listen any more has left.
         let mut tell = |told| drop(found.blocking_send(told));

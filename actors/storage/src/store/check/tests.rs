@@ -39,7 +39,8 @@ fn frozen(keys: std::ops::Range<u32>) -> Frozen {
 /// Two tables of the first shard, two segments, slots in the head and in pieces.
 fn store() -> (Memory, Manifest) {
     let trees = Memory::default();
-    let mut manifest = Manifest { next_table: 3, next_segment: 3, segments: vec![1, 2], ..Manifest::default() };
+    let mut manifest =
+        Manifest { next_table: 3, next_segment: 3, segments: vec![1, 2], ..Manifest::default() };
     for (id, keys) in [(1, 0..60), (2, 30..50)] {
         let written = install::write_frozen(&trees, &mut || TableId(id), 0, &frozen(keys)).unwrap();
         manifest.tables.extend(written.into_iter().map(|(entry, _)| entry));
@@ -180,7 +181,8 @@ fn what_is_cut_short_emptied_or_gone_is_told() {
 #[test]
 fn a_damage_hides_nothing_else() {
     let (trees, manifest) = store();
-    let tables: Vec<TreeName> = manifest.tables.iter().map(|entry| TreeName::Table(TableId(entry.id))).collect();
+    let tables: Vec<TreeName> =
+        manifest.tables.iter().map(|entry| TreeName::Table(TableId(entry.id))).collect();
     trees.edit(tables[0], &0_u32.to_be_bytes(), |value| value[20] ^= 1);
     trees.edit(tables[0], &3_u32.to_be_bytes(), |value| value[20] ^= 1);
     trees.edit(tables[1], &manifest.tables[1].meta_at.to_be_bytes(), |value| value[20] ^= 1);
@@ -188,7 +190,8 @@ fn a_damage_hides_nothing_else() {
     trees.edit(TreeName::Slots, &[1], |value| value[20] ^= 1);
     let told: Vec<Place> = damages(&trees).into_iter().map(|(place, _)| place).collect();
     let block = |block| Place::Block { table: 1, shard: 0, block };
-    let expected = [Place::Slot(1), Place::Segment(1), block(0), block(3), Place::Table { table: 2, shard: 0 }];
+    let expected =
+        [Place::Slot(1), Place::Segment(1), block(0), block(3), Place::Table { table: 2, shard: 0 }];
     assert_eq!(told, expected);
 }
 
@@ -236,7 +239,8 @@ fn a_table_of_sound_parts_that_do_not_fit_is_told() {
 #[test]
 fn a_position_that_is_missing_between_segments_is_told() {
     let (trees, _) = store();
-    let last = values(&trees).into_iter().filter(|(tree, _, length)| *tree == TreeName::Log(1) && *length > 0);
+    let last =
+        values(&trees).into_iter().filter(|(tree, _, length)| *tree == TreeName::Log(1) && *length > 0);
     let (tree, key, _) = last.last().unwrap();
     // As if the segment had never come so far.
     trees.put(tree, &key, &[]).unwrap();

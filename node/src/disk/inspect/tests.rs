@@ -1,1 +1,0 @@
-//! Folders that are sound, in use, or damaged, looked at.
