@@ -2,8 +2,8 @@
 
 use super::{Finding, Place, TableSeen, Tell, count, partition_in_table, what_of};
 use crate::store::manifest::TableEntry;
-use crate::store_key::group_of_key;
 use crate::store::trees::{StoreError, TreeName, Trees};
+use crate::store_key::group_of_key;
 use crate::table::chunk::{self, BadChunk};
 use crate::table::{Table, block};
 use alloc::format;
