@@ -189,7 +189,12 @@ impl Ours {
     /// Goes on with a look-up as far as memory does; the fetch that it waits for, or what it came to.
     fn advance(&mut self, lookup: Lookup) -> Result<Option<Bytes>, (u64, Search)> {
         match lookup {
-            Lookup::Memory { state, .. } | Lookup::Table { state } => Ok(Some(state)),
+            Lookup::Memory { state, .. } => Ok(Some(state)),
+            Lookup::Table { state } => {
+                // One of those that let pass was right to.
+                self.filters = (self.filters.0 - 1, self.filters.1 - 1);
+                Ok(Some(state))
+            }
             Lookup::Absent => Ok(None),
             Lookup::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
             Lookup::Fetch(search) => {

@@ -74,9 +74,9 @@ impl Measured {
         self.time += took;
     }
 
-    /// What filters were asked, and let pass.
+    /// What filters were asked in vain, and let pass.
     pub fn filters(&mut self, before: (u64, u64), after: (u64, u64)) {
-        self.filters.0 += after.0 - before.0;
+        self.filters.0 += after.0.saturating_sub(before.0);
         self.filters.1 += after.1.saturating_sub(before.1);
     }
 
@@ -148,7 +148,7 @@ impl Row {
             );
         } else if first.filters.0 > 0 {
             println!(
-                "  {:<24} filters asked {}, let pass {} of 100",
+                "  {:<24} filters asked in vain {} a get, wrong {} of 100",
                 self.name,
                 pair(&|of| of.filters.0 as f64 / of.ops as f64),
                 pair(&|of| 100.0 * of.filters.1 as f64 / of.filters.0.max(1) as f64)

@@ -18,7 +18,7 @@ pub trait Store {
     fn scan(&mut self) -> usize;
     /// Waits until nothing is left to be done in the background.
     fn settle(&mut self);
-    /// How often its filters were asked, and how often they let pass.
+    /// How often its filters were asked for what their table does not hold, and how often they let it pass.
     fn filters(&self) -> (u64, u64);
     /// Its files.
     fn dir(&self) -> &Path;

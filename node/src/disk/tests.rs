@@ -1,7 +1,8 @@
 //! A folder that is closed, killed, copied while it runs, damaged, or somebody else's.
 
-mod killed;
+mod conformance;
 mod damage;
+mod killed;
 mod model;
 mod shard;
 

@@ -6,6 +6,8 @@
 
 pub mod cell;
 pub mod check;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod install;
 pub mod log;
 mod manifest;

@@ -8,6 +8,33 @@ use anser_machine::{Frozen, Lsn, Stored, StoredTable, TableId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
+/// Crashes keep more with each one.
+#[derive(Default)]
+struct InMemory(usize);
+
+impl conformance::Stand for InMemory {
+    type Trees = Memory;
+
+    fn fresh(&mut self) -> Memory {
+        Memory::default()
+    }
+
+    fn reopened(&mut self, trees: Memory) -> Memory {
+        assert_eq!(trees.unsynced(), 0);
+        trees
+    }
+
+    fn killed(&mut self, trees: Memory) -> Memory {
+        self.0 += 1;
+        trees.crash(self.0 % (trees.unsynced() + 1))
+    }
+}
+
+#[test]
+fn memory_is_as_all_trees_are() {
+    conformance::check(&mut InMemory::default());
+}
+
 const CELL: Cell = Cell { tree: TreeName::Slots, name: 7 };
 
 fn content(byte: u8, length: usize) -> Vec<u8> {
