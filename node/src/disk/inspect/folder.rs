@@ -50,7 +50,7 @@ pub(super) fn whose(dir: &Path, tell: &mut dyn FnMut(Told)) -> Result<Option<Who
                 tell(Told::Whose(whose));
                 return Ok(Some(whose));
             }
-            Err(OpenError::Damaged { what, .. }) => what,
+            Err(OpenError::Damaged { .. }) => "its checksum is wrong".into(),
             Err(error) => return Err(error.into()),
         },
         Ok(Err(_)) => "it is no text".into(),

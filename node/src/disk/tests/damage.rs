@@ -201,6 +201,20 @@ fn damage_anywhere_is_told_or_does_no_harm() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_is_told() {
+    use crate::disk::inspect::{InspectOptions, Told, inspect};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let at_once = InspectOptions {
+        scratch: Some(scratch.path().to_path_buf()),
+        patience: Some(std::time::Duration::ZERO),
+    };
+    let mut last = None;
+    runtime.block_on(inspect(&ORIGINAL.dir, &at_once, |told| last = Some(told))).unwrap();
+    assert!(matches!(&last, Some(Told::Damage(damage)) if damage.what.contains("not answered")), "{last:?}");
+}
+
+#[test]
 fn a_slot_that_fell_back_alone_is_told_and_refused() {
     let (_guard, dir) = super::folder();
     let node = super::open(&dir);
