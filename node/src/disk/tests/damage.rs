@@ -109,9 +109,12 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The states of all keys, in order, and the slots.
+type Contents = (Vec<Option<Bytes>>, [Option<Bytes>; 2]);
+
 /// Reads all that a node would read of a folder, on a thread of its own, which is given up when it hangs. Nothing if it
 /// was refused, or something could not be read.
-fn read_all(dir: &Path) -> Option<(Vec<Option<Bytes>>, [Option<Bytes>; 2])> {
+fn read_all(dir: &Path) -> Option<Contents> {
     let (sender, read) = channel();
     let dir = dir.to_path_buf();
     let reader = std::thread::spawn(move || {

@@ -122,10 +122,11 @@ impl Shard {
             let Choice::Merge { inputs, .. } = choose(&group, true, u64::MAX) else { continue };
             let request = DiskRequest::Merge { shard: 0, inputs, duty: 100 };
             self.node.handle.submit(Asker::Compactor, LIFE, vec![request]);
-            self.node.answers.wait(Asker::Compactor, |feedback| match feedback {
-                Feedback::Merged { bytes, .. } => Some(assert!(*bytes > 0)),
+            let written = self.node.answers.wait(Asker::Compactor, |feedback| match feedback {
+                Feedback::Merged { bytes, .. } => Some(*bytes),
                 _ => None,
             });
+            assert!(written > 0, "it was none");
             self.take_in();
             merges += 1;
         }
