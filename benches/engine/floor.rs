@@ -50,7 +50,7 @@ impl Store for RawSled {
         self.db.iter().map(Result::unwrap).count()
     }
 
-    fn settle(&mut self) {}
+    fn settle(&mut self, _idle: bool) {}
 
     fn filters(&self) -> (u64, u64) {
         (0, 0)
@@ -98,7 +98,7 @@ impl Store for RawFile {
         0
     }
 
-    fn settle(&mut self) {}
+    fn settle(&mut self, _idle: bool) {}
 
     fn filters(&self) -> (u64, u64) {
         (0, 0)

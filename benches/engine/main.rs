@@ -122,7 +122,7 @@ fn all(stores: &mut [Box<dyn Store>; 2]) -> Vec<Row> {
     vec![loaded, uniform, zipfian, many, absent, scan, overwritten, after, beside]
 }
 
-/// Has both stores do their parts in turn, each first in every other turn; settled after each.
+/// Has both stores do their parts in turn, each first in every other turn; settled after each, and left idle after the last.
 fn turns(
     name: &'static str,
     stores: &mut [Box<dyn Store>; 2],
@@ -137,7 +137,7 @@ fn turns(
             let before = (report::write_bytes(), store.filters());
             part(store, turn, measured);
             let working = Instant::now();
-            store.settle();
+            store.settle(turn + 1 == count);
             measured.settling += working.elapsed();
             measured.written += report::quiet() - before.0;
             measured.filters(before.1, store.filters());

@@ -29,6 +29,8 @@ const OUTSTANDING: usize = 16;
 const PAGE: (usize, usize) = (1024, 64 << 10);
 /// So much later the compactor takes a shard for idle.
 const IDLE_MS: u64 = 60_000;
+/// What it means to do within that time belongs to the work before.
+const SOON_MS: u64 = 600;
 
 /// Passes the disk's answers on.
 struct Sink(Mutex<Sender<Feedback>>);
@@ -341,17 +343,21 @@ impl Store for Ours {
         keys
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, idle: bool) {
+        let mut aged = !idle;
         loop {
             self.turn();
+            let soon = self.now().tick.plus_ms(SOON_MS);
             if self.flushing > 0 || self.merging {
                 self.wait();
-                continue;
-            }
-            self.ahead_ms += IDLE_MS;
-            self.turn();
-            if !self.merging {
+            } else if self.compactor.next_timeout().is_some_and(|(at, _)| at <= soon) {
+                std::thread::park_timeout(Duration::from_millis(5));
+            } else if aged {
                 return;
+            } else {
+                self.ahead_ms += IDLE_MS;
+                self.turn();
+                aged = !self.merging;
             }
         }
     }

@@ -16,8 +16,8 @@ pub trait Store {
     fn get_many(&mut self, keys: &[StoreKey]) -> usize;
     /// Reads everything in order; how many keys there are.
     fn scan(&mut self) -> usize;
-    /// Waits until nothing is left to be done in the background.
-    fn settle(&mut self);
+    /// Waits until nothing is left to be done in the background; `idle` as after a long time without work.
+    fn settle(&mut self, idle: bool);
     /// How often its filters were asked for what their table does not hold, and how often they let it pass.
     fn filters(&self) -> (u64, u64);
     /// Its files.

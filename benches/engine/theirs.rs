@@ -60,7 +60,7 @@ impl Store for Theirs {
         self.keys.iter().map(|entry| entry.into_inner().unwrap()).filter(|(key, _)| !key.is_empty()).count()
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, _idle: bool) {
         let begun = Instant::now();
         let mut idle_since = Instant::now();
         while idle_since.elapsed() < IDLE {

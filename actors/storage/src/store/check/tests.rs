@@ -157,7 +157,7 @@ fn every_changed_byte_is_told() {
 fn what_is_cut_short_emptied_or_gone_is_told() {
     let (trees, _) = store();
     let written: Vec<_> = values(&trees).into_iter().filter(|(_, _, length)| *length > 0).collect();
-    let end = written.iter().filter(|(tree, _, _)| *tree == TreeName::Log(2)).next_back().unwrap().clone();
+    let end = written.iter().rfind(|(tree, _, _)| *tree == TreeName::Log(2)).unwrap().clone();
     for (tree, key, length) in written {
         // A slot that was never saved has no key either; where the log ends, a folder's witness knows.
         let may_go = (tree == TreeName::Slots && key.len() == 1) || (tree, &key) == (end.0, &end.1);
@@ -239,9 +239,9 @@ fn a_table_of_sound_parts_that_do_not_fit_is_told() {
 #[test]
 fn a_position_that_is_missing_between_segments_is_told() {
     let (trees, _) = store();
-    let last =
+    let mut last =
         values(&trees).into_iter().filter(|(tree, _, length)| *tree == TreeName::Log(1) && *length > 0);
-    let (tree, key, _) = last.last().unwrap();
+    let (tree, key, _) = last.next_back().unwrap();
     // As if the segment had never come so far.
     trees.put(tree, &key, &[]).unwrap();
     let told = damages(&trees);
