@@ -236,6 +236,40 @@ fn a_table_of_sound_parts_that_do_not_fit_is_told() {
     assert!(told[0].1.contains("shards only"), "{told:?}");
 }
 
+/// Changes a table's metadata, and seals it again.
+fn with_meta(change: impl Fn(&mut Vec<u8>)) -> Vec<(Place, String)> {
+    tampered(|chunks, entry| {
+        let get =
+            |number: u32| Ok::<_, chunk::BadChunk>(chunks.get(number as usize).cloned().map(Bytes::from));
+        let (meta, _) = chunk::join(TableId(1), entry.meta_at, get).unwrap();
+        let mut meta = meta[..meta.len() - 4].to_vec();
+        change(&mut meta);
+        crate::cursor::put_checksum(&mut meta);
+        chunks.truncate(entry.meta_at as usize);
+        chunks.extend(chunk::cut(TableId(1), entry.meta_at, &meta));
+    })
+}
+
+#[test]
+fn a_filter_or_an_index_that_does_not_fit_is_told() {
+    assert_eq!(with_meta(|_| ()), []);
+    let filter = |meta: &[u8]| {
+        let mut cursor = crate::cursor::Cursor(&meta[3..]);
+        let greatest = cursor.counted().unwrap().len();
+        let bits = cursor.counted().unwrap().len();
+        (3 + 1 + greatest + 1)..(3 + 1 + greatest + 1 + bits)
+    };
+    let told = with_meta(|meta| {
+        let place = filter(meta);
+        meta[place].fill(0);
+    });
+    assert!(told[0].1.contains("not in the table's filter"), "{told:?}");
+    let told = with_meta(|meta| meta[3 + 5] ^= 1);
+    assert!(told[0].1.contains("greatest") || told[0].1.contains("outside of the range"), "{told:?}");
+    let told = with_meta(|meta| meta[1] += 1);
+    assert!(told[0].1.contains("should have 61"), "{told:?}");
+}
+
 #[test]
 fn a_position_that_is_missing_between_segments_is_told() {
     let (trees, _) = store();
