@@ -80,7 +80,7 @@ fn stat(data: &Path) {
 }
 
 fn damaged(data: &Path) {
-    let db = data.join("store/db");
+    let db = data.join("store/log/db");
     let value = b"value of row 0123";
     let content = fs::read(&db).unwrap();
     let places: Vec<usize> =

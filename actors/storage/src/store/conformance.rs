@@ -7,7 +7,7 @@
     reason = "these are tests, kept where all who need them can reach them"
 )]
 
-use super::trees::{StoreError, TreeName, Trees, VALUE_BYTES_MAX};
+use super::trees::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use anser_machine::TableId;
@@ -21,7 +21,8 @@ pub trait Stand {
     fn fresh(&mut self) -> Self::Trees;
     /// Closes them in good order, after a sync, and opens them again.
     fn reopened(&mut self, trees: Self::Trees) -> Self::Trees;
-    /// Kills them as they are, and opens what is left. Of what was not synced any first part may be.
+    /// Kills them as they are, and opens what is left. Of what was not synced, the first changes of each
+    /// part may be there.
     fn killed(&mut self, trees: Self::Trees) -> Self::Trees;
 }
 
@@ -191,8 +192,13 @@ impl Dice {
     }
 }
 
+fn of_part(content: &Content, part: Part) -> Content {
+    let trees = content.iter().filter(|(tree, _)| tree.part() == part);
+    trees.map(|(tree, keys)| (*tree, keys.clone())).collect()
+}
+
 /// Random changes, syncs, kills and reopenings, against a map: after a kill there is what was synced, and of the changes
-/// since then the first ones, over all trees in their order.
+/// since then the first ones of each part, over all of its trees in their order.
 fn a_story_is_a_map(stand: &mut impl Stand, seed: u64) {
     let mut dice = Dice(seed);
     let mut trees = stand.fresh();
@@ -218,27 +224,34 @@ fn a_story_is_a_map(stand: &mut impl Stand, seed: u64) {
                 map.remove(&tree);
             }
             32..38 => {
-                trees.sync().unwrap();
+                let (part, since) = &mut since[usize::try_from(dice.below(2)).unwrap()];
+                trees.sync_part(*part).unwrap();
                 since.clear();
             }
             38 => {
                 trees = stand.killed(trees);
                 map = content(&trees);
-                assert!(
-                    since.contains(&map),
-                    "seed {seed}, step {step}: more or less than the first changes"
-                );
-                since.clear();
+                for (part, since) in &mut since {
+                    let left = of_part(&map, *part);
+                    assert!(
+                        since.contains(&left),
+                        "seed {seed}, step {step}: not the first changes of {part:?}"
+                    );
+                    *since = alloc::vec![left];
+                }
             }
             _ => {
                 trees.sync().unwrap();
                 trees = stand.reopened(trees);
-                since.clear();
+                since.iter_mut().for_each(|(_, since)| since.clear());
             }
         }
         map.retain(|_, tree| !tree.is_empty());
-        if since.last() != Some(&map) {
-            since.push(map.clone());
+        for (part, since) in &mut since {
+            let now = of_part(&map, *part);
+            if since.last() != Some(&now) {
+                since.push(now);
+            }
         }
         assert_eq!(content(&trees), map, "seed {seed}, step {step}");
     }

@@ -1,6 +1,7 @@
 //! A copy of a store's files, gone when it is dropped.
 
 use super::InspectError;
+use crate::disk::sled_trees::BASES;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,20 +23,26 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Lists them.
+    /// Lists them: those in each of its databases' folders.
     pub fn list(dir: &Path) -> io::Result<Store> {
         let mut store = Store { dir: dir.to_path_buf(), files: Vec::new(), bytes: 0, has_blobs: false };
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                let is_blobs = entry.file_name() == BLOBS;
-                store.has_blobs |= is_blobs && fs::read_dir(entry.path())?.next().is_some();
-            } else {
-                store.bytes += entry.metadata()?.len();
-                store.files.push(entry.path());
+        for base in BASES {
+            for entry in fs::read_dir(dir.join(base))? {
+                store.take(&entry?)?;
             }
         }
         Ok(store)
+    }
+
+    fn take(&mut self, entry: &fs::DirEntry) -> io::Result<()> {
+        if entry.file_type()?.is_dir() {
+            let is_blobs = entry.file_name() == BLOBS;
+            self.has_blobs |= is_blobs && fs::read_dir(entry.path())?.next().is_some();
+        } else {
+            self.bytes += entry.metadata()?.len();
+            self.files.push(entry.path());
+        }
+        Ok(())
     }
 }
 
@@ -59,7 +66,8 @@ impl Scratch {
         }
         let name = format!(".anser-check-{}-{:x}", std::process::id(), fastrand::u64(..));
         let scratch = Scratch { path: parent.join(name) };
-        fs::create_dir(&scratch.path).map_err(|error| uncopied(&error))?;
+        let folders = BASES.iter().map(|base| fs::create_dir_all(scratch.path.join(base)));
+        folders.collect::<io::Result<()>>().map_err(|error| uncopied(&error))?;
         for file in &store.files {
             let target = scratch.path.join(file.strip_prefix(&store.dir).unwrap_or(file));
             let file = file.clone();

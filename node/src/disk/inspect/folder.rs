@@ -3,6 +3,7 @@
 use super::copy::Store;
 use super::{Damage, InspectError, Told, Whose};
 use crate::disk::folder::{self, IDENTITY, IDENTITY_NEW, LOCK, OpenError, STORE};
+use crate::disk::sled_trees::BASES;
 use crate::disk::witness::{self, Reached};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -82,15 +83,16 @@ pub(super) fn witness(dir: &Path, tell: &mut dyn FnMut(Told)) -> Result<Reached,
 /// The store's files; none if there are none, which is told.
 pub(super) fn store(dir: &Path, tell: &mut dyn FnMut(Told)) -> Result<Option<Store>, InspectError> {
     let path = dir.join(STORE);
-    if path.join("db").exists() {
+    let missing = BASES.iter().find(|base| !path.join(base).join("db").exists());
+    let Some(base) = missing else {
         let store = Store::list(&path).map_err(|error| failed(&path, &error))?;
         if store.has_blobs {
             let what = "a value is in blobs/, which is never synced".into();
             tell(Told::Damage(Damage { place: super::STORE, what, meaning: "no node opens it" }));
         }
         return Ok(Some(store));
-    }
-    let meaning = "nothing of what it held can be read";
-    tell(Told::Damage(Damage { place: super::STORE, what: "it is missing".into(), meaning }));
+    };
+    let meaning = "no node opens it, and the rest is nothing without it";
+    tell(Told::Damage(Damage { place: super::STORE, what: format!("its part {base} is missing"), meaning }));
     Ok(None)
 }

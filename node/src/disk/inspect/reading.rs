@@ -6,7 +6,7 @@ use crate::disk::witness::Reached;
 use crate::disk::works::guarded;
 use anser_storage::store::check::{Finding, check};
 use anser_storage::store::recovery::Opened;
-use anser_storage::store::{Segments, StoreError, TreeName, Trees, Visit};
+use anser_storage::store::{Part, Segments, StoreError, TreeName, Trees, Visit};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,7 +114,7 @@ impl Trees for Guarded {
         guarded(|| self.0.drop_tree(tree))
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        guarded(|| self.0.sync())
+    fn sync_part(&self, part: Part) -> Result<(), StoreError> {
+        guarded(|| self.0.sync_part(part))
     }
 }

@@ -9,8 +9,8 @@ use super::model::told;
 use super::shard::{Shard, key, state};
 use super::{NODE, SlotName, WAIT, config, copy};
 use crate::disk::DiskConfig;
-use crate::disk::sled_trees::SledTrees;
-use anser_storage::store::{Manifest, TreeName, Trees};
+use crate::disk::sled_trees::{BASES, SledTrees};
+use anser_storage::store::{Manifest, Part, TreeName, Trees};
 use anser_storage::{Limits, StoreKey};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::mpsc::channel;
 
-const KEYS: u32 = 600;
+const KEYS: u32 = 900;
 const LIMITS: Limits = Limits { memtable_bytes: 600_000, frozen_max: 2, cache_bytes: 0 };
 /// Keys between two writes of a slot.
 const SLOT_EVERY: u32 = 150;
@@ -62,10 +62,10 @@ static ORIGINAL: LazyLock<Original> = LazyLock::new(|| {
         assert!(shard.tables() > 3);
         shard.close();
     }
-    assert!(
-        std::fs::metadata(dir.join("store/db")).unwrap().len() > 2 * (8 << 20),
-        "sled has several segments"
-    );
+    for base in BASES {
+        let bytes = std::fs::metadata(db(&dir, base)).unwrap().len();
+        assert!(bytes > 8 << 20, "sled has one segment only, of {bytes} bytes, in {base}");
+    }
     assert_eq!(told(&dir), Vec::<String>::new());
     Original { _guard: temporary, dir, states, slots }
 });
@@ -99,9 +99,15 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
+/// The file of one of sled's databases.
+fn db(dir: &Path, base: &str) -> PathBuf {
+    dir.join("store").join(base).join("db")
+}
+
 /// Every file of the folder but its lock, which holds nothing.
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let folders = [dir.to_path_buf(), dir.join("store")];
+    let bases = BASES.map(|base| dir.join("store").join(base));
+    let folders = [&[dir.to_path_buf()][..], &bases].concat();
     let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = paths.filter(|path| path.is_file() && !path.ends_with("LOCK")).collect();
@@ -261,16 +267,17 @@ fn a_byte_changed_in_every_copy_of_what_counts_is_told() {
         values.extend(first.into_iter().chain(last));
     }
     drop(trees);
-    let sound = std::fs::read(ORIGINAL.dir.join("store/db")).unwrap();
+    let sound = BASES.map(|base| std::fs::read(db(&ORIGINAL.dir, base)).unwrap());
     let mut hit = HashSet::new();
     for (name, value) in values {
         // sled may hold a value in parts.
-        let places: Vec<usize> = find_all(&sound, &value);
-        let mut content = sound.clone();
+        let base = usize::from(name.part() == Part::Tables);
+        let places: Vec<usize> = find_all(&sound[base], &value);
+        let mut content = sound[base].clone();
         places.iter().for_each(|place| content[place + value.len() / 2] ^= 4);
         let dir = scratch.path().join("damaged");
         copy(&ORIGINAL.dir, &dir);
-        std::fs::write(dir.join("store/db"), content).unwrap();
+        std::fs::write(db(&dir, BASES[base]), content).unwrap();
         let damages = told(&dir);
         assert!(places.is_empty() || !damages.is_empty(), "{} copies of a value of {name}", places.len());
         std::fs::remove_dir_all(&dir).unwrap();

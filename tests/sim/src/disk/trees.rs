@@ -316,7 +316,7 @@ mod tests {
 
         fn killed(&mut self, trees: SimTrees) -> SimTrees {
             self.0 += 1;
-            trees.crash(self.0 % (trees.unsynced() + 1));
+            trees.crash(|_, unsynced| self.0 % (unsynced + 1));
             trees
         }
     }
