@@ -31,8 +31,6 @@ use store::Store;
 use theirs::Theirs;
 use work::{Choice, key, state};
 
-/// Each store has so many turns in each row.
-const TURNS: u64 = 4;
 /// Writes between two bursts of reads, where both are measured together, in batches; and the reads.
 const BESIDE: (u64, u64) = (4, 64);
 
@@ -42,6 +40,10 @@ struct Sizes {
     value_bytes: usize,
     batch: u64,
     gets: u64,
+    /// Each store has so many turns in each row.
+    turns: u64,
+    /// For how long nothing must be written for the process to be quiet.
+    quiet: Duration,
 }
 
 static SIZES: OnceLock<Sizes> = OnceLock::new();
@@ -60,16 +62,18 @@ fn setting(name: &str, usual: u64) -> u64 {
 }
 
 fn main() {
-    let (records, gets) = match Asked::of_arguments("engine") {
+    let (records, gets, turns, quiet_ms) = match Asked::of_arguments("engine") {
         Asked::Nothing => return,
-        Asked::Measure => (100_000, 40_000),
-        Asked::Test => (2_000, 400),
+        Asked::Measure => (100_000, 40_000, 4, 400),
+        Asked::Test => (2_000, 400, 1, 50),
     };
     let sizes = SIZES.get_or_init(|| Sizes {
         records: setting("ENGINE_RECORDS", records),
         value_bytes: usize::try_from(setting("ENGINE_VALUE_BYTES", 400)).unwrap(),
         batch: setting("ENGINE_BATCH", 64),
         gets: setting("ENGINE_GETS", gets),
+        turns,
+        quiet: Duration::from_millis(quiet_ms),
     });
     let user_bytes = sizes.records as usize * (sizes.value_bytes + key(0).as_bytes().len());
     let cache_bytes = user_bytes / 10;
@@ -163,16 +167,16 @@ fn writes(store: &mut dyn Store, numbers: impl Iterator<Item = u64>, version: u6
 }
 
 fn load(stores: &mut [Box<dyn Store>; 2]) -> Row {
-    let part = sizes().records.div_ceil(TURNS);
-    turns("load (a batch)", stores, TURNS, &mut |store, turn, measured| {
+    let part = sizes().records.div_ceil(sizes().turns);
+    turns("load (a batch)", stores, sizes().turns, &mut |store, turn, measured| {
         let numbers = (turn * part)..((turn + 1) * part).min(sizes().records);
         writes(store, numbers, 0, measured);
     })
 }
 
 fn overwrite(stores: &mut [Box<dyn Store>; 2]) -> Row {
-    let part = sizes().records / TURNS;
-    turns("overwrite (a batch)", stores, TURNS, &mut |store, turn, measured| {
+    let part = sizes().records / sizes().turns;
+    turns("overwrite (a batch)", stores, sizes().turns, &mut |store, turn, measured| {
         let numbers =
             (turn * part..(turn + 1) * part).map(|draw| Choice::Uniform.draw(draw, sizes().records));
         writes(store, numbers, turn + 1, measured);
@@ -180,7 +184,7 @@ fn overwrite(stores: &mut [Box<dyn Store>; 2]) -> Row {
 }
 
 fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measured) {
-    let part = sizes().gets / TURNS;
+    let part = sizes().gets / sizes().turns;
     for draw in turn * part..(turn + 1) * part {
         let number = choice.draw(draw, sizes().records);
         let key = key(number);
@@ -192,8 +196,8 @@ fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measu
 }
 
 fn gets(name: &'static str, stores: &mut [Box<dyn Store>; 2], choice: &Choice, many: bool) -> Row {
-    let part = sizes().gets / TURNS;
-    turns(name, stores, TURNS, &mut |store, turn, measured| {
+    let part = sizes().gets / sizes().turns;
+    turns(name, stores, sizes().turns, &mut |store, turn, measured| {
         if !many {
             return reads(store, choice, turn, measured);
         }
@@ -207,8 +211,8 @@ fn gets(name: &'static str, stores: &mut [Box<dyn Store>; 2], choice: &Choice, m
 
 /// Keys that are not there: the filters' work.
 fn absent(stores: &mut [Box<dyn Store>; 2]) -> Row {
-    let part = sizes().gets / TURNS;
-    turns("get of what is not there", stores, TURNS, &mut |store, turn, measured| {
+    let part = sizes().gets / sizes().turns;
+    turns("get of what is not there", stores, sizes().turns, &mut |store, turn, measured| {
         for draw in turn * part..(turn + 1) * part {
             // Among the others in order, and none of them.
             let near = key(Choice::Uniform.draw(draw, sizes().records));
@@ -222,8 +226,8 @@ fn absent(stores: &mut [Box<dyn Store>; 2]) -> Row {
 
 /// Gets while the store flushes and merges what is overwritten between them; only they are counted.
 fn beside(stores: &mut [Box<dyn Store>; 2]) -> Row {
-    let part = sizes().gets / TURNS;
-    turns("get beside overwrites", stores, TURNS, &mut |store, turn, measured| {
+    let part = sizes().gets / sizes().turns;
+    turns("get beside overwrites", stores, sizes().turns, &mut |store, turn, measured| {
         let mut unmeasured = Measured::default();
         for burst in 0..part / BESIDE.1 {
             let place = turn * part + burst * BESIDE.1;

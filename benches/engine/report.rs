@@ -1,12 +1,10 @@
 //! What was measured, and how it is printed.
 
-use crate::{histogram, record};
+use crate::{histogram, record, sizes};
 use hdrhistogram::Histogram;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// For how long nothing must be written for the process to be quiet.
-const QUIET: Duration = Duration::from_millis(400);
 /// How long it may take to get quiet.
 const QUIET_WITHIN: Duration = Duration::from_secs(20);
 
@@ -20,7 +18,7 @@ pub fn write_bytes() -> u64 {
 /// The same, once nothing more is written.
 pub fn quiet() -> u64 {
     let (begun, mut since, mut bytes) = (Instant::now(), Instant::now(), write_bytes());
-    while since.elapsed() < QUIET && begun.elapsed() < QUIET_WITHIN {
+    while since.elapsed() < sizes().quiet && begun.elapsed() < QUIET_WITHIN {
         std::thread::park_timeout(Duration::from_millis(20));
         let now = write_bytes();
         if now != bytes {
