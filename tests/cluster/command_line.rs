@@ -144,6 +144,8 @@ fn every_command_explains_itself() {
         "certs node",
         "certs client",
         "cluster status",
+        "store check",
+        "store stat",
         "completions",
     ];
     for command in commands {

@@ -26,3 +26,4 @@ mod refused_nodes;
 mod refused_requests;
 mod samples;
 mod siblings;
+mod store_check;

@@ -13,6 +13,7 @@ pub mod parse;
 pub mod profile;
 mod progress;
 pub mod status;
+pub mod store;
 mod version;
 
 use crate::{certs, demo, dev, init, runtime};
@@ -72,6 +73,9 @@ pub enum Command {
     /// The cluster and its members
     #[command(subcommand)]
     Cluster(status::ClusterCommand),
+    /// Look at a data folder that no node uses
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print shell completions
     Completions(CompletionsArgs),
 }
@@ -109,6 +113,7 @@ impl Command {
             Command::Load(args) => on_one_thread(args.run()),
             Command::Bench(args) => on_one_thread(args.run()),
             Command::Cluster(command) => on_one_thread(command.run()),
+            Command::Store(command) => on_one_thread(command.run()),
             Command::Completions(args) => args.run(),
         }
     }

@@ -114,7 +114,10 @@ fn commit(
     if !group.content.is_empty() {
         let written = write(works, open, &group)?;
         works.trees.sync_part(Part::Log)?;
-        works.note(|reached| (reached.segment, reached.pieces) = written)?;
+        works.note(|reached| {
+            (reached.segment, reached.pieces) = written;
+            group.stale.iter().for_each(|stale| reached.saved(stale.replaced_in()));
+        })?;
         metrics::histogram!("anser_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("anser_commit_batch").record(f64::from(group.records));
     }

@@ -13,11 +13,11 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-const LOCK: &str = "LOCK";
-const IDENTITY: &str = "identity";
+pub(super) const LOCK: &str = "LOCK";
+pub(super) const IDENTITY: &str = "identity";
 /// The identity of a folder whose making is not complete.
-const IDENTITY_NEW: &str = "identity.new";
-const STORE: &str = "store";
+pub(super) const IDENTITY_NEW: &str = "identity.new";
+pub(super) const STORE: &str = "store";
 /// First line of the identity.
 const TITLE: &str = "anser data folder";
 /// The format of all that is in a folder.
@@ -206,7 +206,8 @@ fn print(identity: &Identity) -> String {
     text
 }
 
-fn parse(dir: &Path, text: &str) -> Result<Identity, OpenError> {
+/// Reads an identity back.
+pub(super) fn parse(dir: &Path, text: &str) -> Result<Identity, OpenError> {
     let field = |name: &str| {
         text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim()).unwrap_or_default()
     };

@@ -12,6 +12,7 @@
 mod commit;
 mod fetch;
 mod folder;
+pub mod inspect;
 mod merging;
 mod port;
 mod queue;

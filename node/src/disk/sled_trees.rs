@@ -54,7 +54,10 @@ fn failed(error: impl std::fmt::Display) -> StoreError {
 
 fn of_sled(error: sled::Error) -> StoreError {
     match error {
-        sled::Error::Corruption { .. } => StoreError::Damaged(error.to_string()),
+        sled::Error::Corruption { at: Some(place), .. } => {
+            StoreError::Damaged(format!("its file is damaged at byte {}", place.lid()))
+        }
+        sled::Error::Corruption { at: None, .. } => StoreError::Damaged("its files are damaged".into()),
         sled::Error::Io(_)
         | sled::Error::CollectionNotFound(_)
         | sled::Error::Unsupported(_)
@@ -140,6 +143,12 @@ impl Base {
         Ok(tree)
     }
 
+    /// A tree, if it is there: to open it would make it.
+    fn existing(&self, name: TreeName) -> Result<Option<sled::Tree>, StoreError> {
+        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name);
+        if known || self.names().contains(&name) { self.tree(name).map(Some) } else { Ok(None) }
+    }
+
     fn not_broken(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(StoreError::Failed("it has failed before".into()));
@@ -166,7 +175,8 @@ impl Base {
 
 impl Trees for SledTrees {
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.of(tree).tree(tree)?.get(key).map_err(of_sled)?;
+        let Some(tree) = self.of(tree).existing(tree)? else { return Ok(None) };
+        let value = tree.get(key).map_err(of_sled)?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -180,12 +190,14 @@ impl Trees for SledTrees {
 
     fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
         self.of(tree).not_broken()?;
-        self.of(tree).tree(tree)?.remove(key).map(drop).map_err(of_sled)
+        let Some(tree) = self.of(tree).existing(tree)? else { return Ok(()) };
+        tree.remove(key).map(drop).map_err(of_sled)
     }
 
     fn walk(&self, tree: TreeName, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let Some(tree) = self.of(tree).existing(tree)? else { return Ok(()) };
         // Ends at the first error: sled's iterators can give errors for ever.
-        for entry in &self.of(tree).tree(tree)? {
+        for entry in &tree {
             let (key, value) = entry.map_err(of_sled)?;
             if visit(&key, &value) == ControlFlow::Break(()) {
                 return Ok(());

@@ -1,6 +1,10 @@
 //! A folder that is closed, killed, copied while it runs, damaged, or somebody else's.
 
+mod conformance;
+mod damage;
 mod killed;
+mod model;
+mod shard;
 
 use super::*;
 use anser_machine::{

@@ -4,9 +4,12 @@
 //! The witness is written after each sync, so it never claims what is not there, and is not synced itself each time, so it
 //! may lag. A store that is behind its witness has lost what was acknowledged.
 //!
-//! Version (1 byte), manifest's changes, segment, pieces in it (8 bytes each), CRC-32C.
+//! Single trees can fall back too, and a slot that did would be whole: so it also says how often each was written.
+//!
+//! Version (1 byte), manifest's changes, segment, pieces in it, writes of each slot (8 bytes each), CRC-32C.
 
-use anser_storage::store::StoreError;
+use anser_storage::store::cell::Cell;
+use anser_storage::store::{StoreError, TreeName};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -14,8 +17,11 @@ use std::path::Path;
 
 /// Its file in the folder.
 pub(super) const NAME: &str = "witness";
-const VERSION: u8 = 1;
-const BYTES: usize = 1 + 3 * 8 + 4;
+const VERSION: u8 = 2;
+/// Slots that it speaks of: the first names.
+pub(super) const SLOTS: usize = 3;
+const WORDS: usize = 3 + SLOTS;
+const BYTES: usize = 1 + WORDS * 8 + 4;
 
 /// How far a store has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +32,24 @@ pub(super) struct Reached {
     pub segment: u64,
     /// How many pieces it has.
     pub pieces: u64,
+    /// How often each slot was written.
+    pub saves: [u64; SLOTS],
+}
+
+impl Reached {
+    /// The slots with how often each was written.
+    pub fn slots(&self) -> impl Iterator<Item = (Cell, u64)> {
+        let cell = |name| Cell { tree: TreeName::Slots, name };
+        (1..).map(cell).zip(self.saves)
+    }
+
+    /// A slot was written.
+    pub fn saved(&mut self, (cell, generation): (Cell, u64)) {
+        let place = usize::from(cell.name).checked_sub(1);
+        if let Some(saves) = place.and_then(|place| self.saves.get_mut(place)) {
+            *saves = generation;
+        }
+    }
 }
 
 /// The witness's file.
@@ -73,12 +97,17 @@ impl Witness {
     }
 }
 
+/// What a witness's file says; none if it is torn.
+pub(super) fn read(stored: &[u8]) -> Option<Reached> {
+    decode(stored.try_into().ok()?)
+}
+
 fn encode(reached: &Reached) -> [u8; BYTES] {
-    let Reached { changes, segment, pieces } = reached;
+    let Reached { changes, segment, pieces, saves } = reached;
     let mut out = [VERSION; BYTES];
     let (_, rest) = out.split_at_mut(1);
-    let (words, checksum) = rest.split_at_mut(3 * 8);
-    for (word, value) in words.chunks_exact_mut(8).zip([changes, segment, pieces]) {
+    let (words, checksum) = rest.split_at_mut(WORDS * 8);
+    for (word, value) in words.chunks_exact_mut(8).zip([changes, segment, pieces].into_iter().chain(saves)) {
         word.copy_from_slice(&value.to_le_bytes());
     }
     let sum = crc32c::crc32c(words);
@@ -93,7 +122,8 @@ fn decode(stored: &[u8; BYTES]) -> Option<Reached> {
         return None;
     }
     let (words, _) = words.as_chunks();
-    let [changes, segment, pieces] = words else { return None };
+    let [changes, segment, pieces, saves @ ..] = words else { return None };
     let [changes, segment, pieces] = [changes, segment, pieces].map(|word| u64::from_le_bytes(*word));
-    Some(Reached { changes, segment, pieces })
+    let saves: &[[u8; 8]; SLOTS] = saves.try_into().ok()?;
+    Some(Reached { changes, segment, pieces, saves: saves.map(u64::from_le_bytes) })
 }

@@ -47,9 +47,14 @@ impl Works {
         }
         let opened = recovery::open(&trees)?;
         let witness = Witness::open(folder.dir(), folder.created)?;
-        let Reached { changes, segment, pieces } = witness.reached();
-        if !opened.has_reached(changes, segment, pieces) {
+        let reached = witness.reached();
+        if !opened.has_reached(reached.changes, reached.segment, reached.pieces) {
             return Err(StoreError::Damaged("its newest writes, which were synced, are not there".into()));
+        }
+        for (slot, saves) in reached.slots() {
+            if slot.generation(&trees)? < saves {
+                return Err(StoreError::Damaged(format!("slot {} is older than it was", slot.name)));
+            }
         }
         for segment in &opened.torn {
             tracing::info!(

@@ -94,6 +94,11 @@ impl Cell {
         Ok(Stale { cell: self, generation: before.generation, pieces: before.pieces })
     }
 
+    /// How often it was written.
+    pub fn generation(self, trees: &impl Trees) -> Result<u64, StoreError> {
+        Ok(self.head(trees)?.map_or(0, |head| head.generation))
+    }
+
     fn head(self, trees: &impl Trees) -> Result<Option<Head>, StoreError> {
         let Some(stored) = trees.get(self.tree, &[self.name])? else { return Ok(None) };
         let body = checked(&stored).ok_or_else(|| self.damaged("a checksum is wrong"))?;
@@ -123,6 +128,11 @@ impl Cell {
 }
 
 impl Stale {
+    /// The cell, and how often it was written with the write that made this stale.
+    pub fn replaced_in(&self) -> (Cell, u64) {
+        (self.cell, self.generation + 1)
+    }
+
     /// Removes the stale pieces.
     pub fn sweep(self, trees: &impl Trees) -> Result<(), StoreError> {
         for index in 0..self.pieces {

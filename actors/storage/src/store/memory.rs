@@ -77,13 +77,17 @@ impl Trees for Memory {
     }
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        assert!(value.len() <= VALUE_BYTES_MAX);
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(StoreError::Failed(format!("a value of {} bytes for {tree}", value.len())));
+        }
         self.change(Change::Put(tree, key.to_vec(), Bytes::copy_from_slice(value)));
         Ok(())
     }
 
     fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
-        self.change(Change::Remove(tree, key.to_vec()));
+        if self.now.borrow().contains_key(&tree) {
+            self.change(Change::Remove(tree, key.to_vec()));
+        }
         Ok(())
     }
 

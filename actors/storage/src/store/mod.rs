@@ -5,6 +5,9 @@
 //! or not at all. Deliberately absent: threads, batching, files.
 
 pub mod cell;
+pub mod check;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod install;
 pub mod log;
 mod manifest;

@@ -104,6 +104,11 @@ pub fn log_of(
         let replay = if place < sealed { log::replay } else { log::replay_open };
         replay(trees, *segment, &mut visit)?;
     }
+    // Each segment may be whole, and older than it was: trees on a damaged disk can fall back one by one.
+    if let Some((expected, _)) = (flushed.0..).skip(1).zip(records.keys()).find(|(at, lsn)| *at != lsn.0) {
+        let what = format!("the log of shard {shard}: the record at position {expected} is missing");
+        return Err(StoreError::Damaged(what));
+    }
     let last = records.last_key_value().map_or(flushed, |(lsn, _)| *lsn);
     let records = records.into_iter().map(|(lsn, bytes)| LogRecord { lsn, bytes }).collect();
     Ok((records, Lsn(last.0 + 1)))

@@ -8,6 +8,33 @@ use anser_machine::{Frozen, Lsn, Stored, StoredTable, TableId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
+/// Crashes keep more with each one.
+#[derive(Default)]
+struct InMemory(usize);
+
+impl conformance::Stand for InMemory {
+    type Trees = Memory;
+
+    fn fresh(&mut self) -> Memory {
+        Memory::default()
+    }
+
+    fn reopened(&mut self, trees: Memory) -> Memory {
+        assert_eq!(trees.unsynced(), 0);
+        trees
+    }
+
+    fn killed(&mut self, trees: Memory) -> Memory {
+        self.0 += 1;
+        trees.crash(self.0 % (trees.unsynced() + 1))
+    }
+}
+
+#[test]
+fn memory_is_as_all_trees_are() {
+    conformance::check(&mut InMemory::default());
+}
+
 const CELL: Cell = Cell { tree: TreeName::Slots, name: 7 };
 
 fn content(byte: u8, length: usize) -> Vec<u8> {
@@ -223,6 +250,10 @@ fn the_log_comes_back_by_shard_and_without_what_tables_hold() {
     assert_eq!(log_of(6), (vec![], 1));
     let rest = recovery::rest_of(&trees, &opened.manifest, 1).unwrap();
     assert_eq!(rest.iter().map(|entry| (entry.shard, entry.lsn.0)).collect::<Vec<_>>(), [(1, 1), (0, 3)]);
+    put(2, &[(0, 5), (0, 3), (1, 2)]);
+    let gap = recovery::log_of(&trees, &opened.manifest, 0);
+    assert!(matches!(gap, Err(StoreError::Damaged(_))), "a position is missing in whole segments: {gap:?}");
+    assert_eq!(log_of(1), (vec![1, 2], 3), "another shard's");
     trees.drop_tree(TreeName::Log(2)).unwrap();
     assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))), "a segment is missing");
     trees.drop_tree(TreeName::Manifest).unwrap();

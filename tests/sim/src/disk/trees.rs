@@ -247,14 +247,18 @@ impl Trees for SimTrees {
     }
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes in {tree}", value.len());
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(StoreError::Failed(format!("a value of {} bytes for {tree}", value.len())));
+        }
         self.take_room()?;
         self.set(tree, key, Some(Bytes::copy_from_slice(value)));
         Ok(())
     }
 
     fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
-        self.set(tree, key, None);
+        if self.content.borrow().contains_key(&tree) {
+            self.set(tree, key, None);
+        }
         Ok(())
     }
 
@@ -292,6 +296,35 @@ impl Trees for SimTrees {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anser_storage::store::conformance;
+
+    /// Crashes keep more with each one.
+    #[derive(Default)]
+    struct Simulated(usize);
+
+    impl conformance::Stand for Simulated {
+        type Trees = SimTrees;
+
+        fn fresh(&mut self) -> SimTrees {
+            SimTrees::default()
+        }
+
+        fn reopened(&mut self, trees: SimTrees) -> SimTrees {
+            assert_eq!(trees.unsynced(), 0);
+            trees
+        }
+
+        fn killed(&mut self, trees: SimTrees) -> SimTrees {
+            self.0 += 1;
+            trees.crash(|_, unsynced| self.0 % (unsynced + 1));
+            trees
+        }
+    }
+
+    #[test]
+    fn simulated_trees_are_as_all_trees_are() {
+        conformance::check(&mut Simulated::default());
+    }
 
     const LOG: TreeName = TreeName::Log(1);
     const KEYS: [[u8; 8]; 2] = [[0; 8], [0, 0, 0, 0, 0, 0, 0, 1]];

@@ -1,0 +1,257 @@
+//! Our storage engine beside fjall: the same work, in turn, with the same bytes of memtable and cache, on one file system.
+//!
+//! `cargo bench --bench engine`. What "our engine" is here, see `ours.rs`. Ratios within one run count; see the README.
+//! `write_bytes` of the process, until all background work is done, over bytes of keys and states is what writing costs.
+//! Deliberately absent: thresholds that fail.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench stops at the first surprise, as a test does"
+)]
+
+#[path = "../asked/mod.rs"]
+mod asked;
+mod floor;
+mod ours;
+mod report;
+mod store;
+mod theirs;
+mod work;
+
+use anser_storage::StoreKey;
+use asked::Asked;
+use bytes::Bytes;
+use floor::{RawFile, RawSled};
+use hdrhistogram::Histogram;
+use ours::Ours;
+use report::{Measured, Row};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use store::Store;
+use theirs::Theirs;
+use work::{Choice, key, state};
+
+/// Writes between two bursts of reads, where both are measured together, in batches; and the reads.
+const BESIDE: (u64, u64) = (4, 64);
+
+/// How much is done; each can be set in the environment.
+struct Sizes {
+    records: u64,
+    value_bytes: usize,
+    batch: u64,
+    gets: u64,
+    /// Each store has so many turns in each row.
+    turns: u64,
+    /// For how long nothing must be written for the process to be quiet.
+    quiet: Duration,
+}
+
+static SIZES: OnceLock<Sizes> = OnceLock::new();
+
+fn sizes() -> &'static Sizes {
+    SIZES.get().expect("sizes are set first")
+}
+
+/// How many keys are loaded.
+fn records() -> usize {
+    usize::try_from(sizes().records).unwrap()
+}
+
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |value| value.parse().unwrap_or_else(|_| panic!("{name}: {value}")))
+}
+
+fn main() {
+    let (records, gets, turns, quiet_ms) = match Asked::of_arguments("engine") {
+        Asked::Nothing => return,
+        Asked::Measure => (100_000, 40_000, 4, 400),
+        Asked::Test => (2_000, 400, 1, 50),
+    };
+    let sizes = SIZES.get_or_init(|| Sizes {
+        records: setting("ENGINE_RECORDS", records),
+        value_bytes: usize::try_from(setting("ENGINE_VALUE_BYTES", 400)).unwrap(),
+        batch: setting("ENGINE_BATCH", 64),
+        gets: setting("ENGINE_GETS", gets),
+        turns,
+        quiet: Duration::from_millis(quiet_ms),
+    });
+    let user_bytes = sizes.records as usize * (sizes.value_bytes + key(0).as_bytes().len());
+    let cache_bytes = user_bytes / 10;
+    let memtable_bytes = (user_bytes / 24).clamp(64 << 10, 8 << 20);
+    println!(
+        "{} records of {} bytes, batches of {} with a sync each; {} KiB of memtable, {} KiB of cache",
+        sizes.records,
+        sizes.value_bytes,
+        sizes.batch,
+        memtable_bytes >> 10,
+        cache_bytes >> 10
+    );
+    // Not the system's folder for temporary files, which may be in memory.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = |name: &str| folder.path().join(name);
+    let mut stores: [Box<dyn Store>; 2] = [
+        Box::new(Ours::create(&dir("ours"), memtable_bytes, cache_bytes)),
+        Box::new(Theirs::create(&dir("fjall"), memtable_bytes, cache_bytes)),
+    ];
+    Row::head(["ours", "fjall"]);
+    all(&mut stores).iter().for_each(|row| row.print_costs(user_bytes as u64));
+    drop(stores);
+    let mut below: [Box<dyn Store>; 2] =
+        [Box::new(RawSled::create(&dir("sled"), cache_bytes)), Box::new(RawFile::create(&dir("file")))];
+    println!("\nwhat lies below");
+    Row::head(["sled tree", "raw file"]);
+    let rows = [load(&mut below), overwrite(&mut below)];
+    rows.iter().for_each(|row| row.print_costs(user_bytes as u64));
+    let [sled, _] = &mut below;
+    let mut measured = Measured::default();
+    reads(sled.as_mut(), &Choice::Uniform, 0, &mut measured);
+    println!("random get from the sled tree: {}", measured.latencies());
+}
+
+/// All rows of the two engines, printed as they come.
+fn all(stores: &mut [Box<dyn Store>; 2]) -> Vec<Row> {
+    let loaded = load(stores);
+    let uniform = gets("random get", stores, &Choice::Uniform, false);
+    let zipfian = gets("zipfian get", stores, &Choice::zipfian(sizes().records), false);
+    let many = gets("random get, many at once", stores, &Choice::Uniform, true);
+    let absent = absent(stores);
+    let scan = turns("ordered scan, all", stores, 1, &mut |store, _, measured| {
+        let begun = Instant::now();
+        assert_eq!(store.scan(), records());
+        measured.ops(records() as u64, begun.elapsed());
+    });
+    let overwritten = overwrite(stores);
+    let after = gets("random get after it", stores, &Choice::Uniform, false);
+    let beside = beside(stores);
+    vec![loaded, uniform, zipfian, many, absent, scan, overwritten, after, beside]
+}
+
+/// Has both stores do their parts in turn, each first in every other turn; settled after each, and left idle after the last.
+fn turns(
+    name: &'static str,
+    stores: &mut [Box<dyn Store>; 2],
+    count: u64,
+    part: &mut dyn FnMut(&mut dyn Store, u64, &mut Measured),
+) -> Row {
+    let mut row = Row::new(name);
+    for turn in 0..count {
+        let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
+        for place in order {
+            let (store, measured) = (stores[place].as_mut(), &mut row.measured[place]);
+            let before = (report::write_bytes(), store.filters());
+            part(store, turn, measured);
+            let working = Instant::now();
+            store.settle(turn + 1 == count);
+            measured.settling += working.elapsed();
+            measured.written += report::quiet() - before.0;
+            measured.filters(before.1, store.filters());
+            measured.on_disk = store::bytes_on_disk(store.dir());
+        }
+    }
+    row.print();
+    row
+}
+
+/// Writes so many batches of keys that `choose` names.
+fn writes(store: &mut dyn Store, numbers: impl Iterator<Item = u64>, version: u64, measured: &mut Measured) {
+    let numbers: Vec<u64> = numbers.collect();
+    for batch in numbers.chunks(usize::try_from(sizes().batch).unwrap()) {
+        let entry = |number: &u64| (key(*number), state(*number, version, sizes().value_bytes));
+        let batch: Vec<(StoreKey, Bytes)> = batch.iter().map(entry).collect();
+        let begun = Instant::now();
+        store.write(&batch);
+        measured.op(batch.len() as u64, begun.elapsed());
+        let bytes = batch.iter().map(|(key, state)| key.as_bytes().len() + state.len());
+        measured.user += bytes.sum::<usize>() as u64;
+    }
+}
+
+fn load(stores: &mut [Box<dyn Store>; 2]) -> Row {
+    let part = sizes().records.div_ceil(sizes().turns);
+    turns("load (a batch)", stores, sizes().turns, &mut |store, turn, measured| {
+        let numbers = (turn * part)..((turn + 1) * part).min(sizes().records);
+        writes(store, numbers, 0, measured);
+    })
+}
+
+fn overwrite(stores: &mut [Box<dyn Store>; 2]) -> Row {
+    let part = sizes().records / sizes().turns;
+    turns("overwrite (a batch)", stores, sizes().turns, &mut |store, turn, measured| {
+        let numbers =
+            (turn * part..(turn + 1) * part).map(|draw| Choice::Uniform.draw(draw, sizes().records));
+        writes(store, numbers, turn + 1, measured);
+    })
+}
+
+fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measured) {
+    let part = sizes().gets / sizes().turns;
+    for draw in turn * part..(turn + 1) * part {
+        let number = choice.draw(draw, sizes().records);
+        let key = key(number);
+        let begun = Instant::now();
+        let found = store.get(&key);
+        measured.op(1, begun.elapsed());
+        assert_eq!(found.map(|state| state.len()), Some(sizes().value_bytes), "key {number}");
+    }
+}
+
+fn gets(name: &'static str, stores: &mut [Box<dyn Store>; 2], choice: &Choice, many: bool) -> Row {
+    let part = sizes().gets / sizes().turns;
+    turns(name, stores, sizes().turns, &mut |store, turn, measured| {
+        if !many {
+            return reads(store, choice, turn, measured);
+        }
+        let draws = turn * part..(turn + 1) * part;
+        let keys: Vec<StoreKey> = draws.map(|draw| key(choice.draw(draw, sizes().records))).collect();
+        let begun = Instant::now();
+        assert_eq!(store.get_many(&keys), keys.len());
+        measured.ops(part, begun.elapsed());
+    })
+}
+
+/// Keys that are not there: the filters' work.
+fn absent(stores: &mut [Box<dyn Store>; 2]) -> Row {
+    let part = sizes().gets / sizes().turns;
+    turns("get of what is not there", stores, sizes().turns, &mut |store, turn, measured| {
+        for draw in turn * part..(turn + 1) * part {
+            // Among the others in order, and none of them.
+            let near = key(Choice::Uniform.draw(draw, sizes().records));
+            let key = StoreKey::parse([near.as_bytes().as_ref(), b"-"].concat().into()).unwrap();
+            let begun = Instant::now();
+            assert!(store.get(&key).is_none());
+            measured.op(1, begun.elapsed());
+        }
+    })
+}
+
+/// Gets while the store flushes and merges what is overwritten between them; only they are counted.
+fn beside(stores: &mut [Box<dyn Store>; 2]) -> Row {
+    let part = sizes().gets / sizes().turns;
+    turns("get beside overwrites", stores, sizes().turns, &mut |store, turn, measured| {
+        let mut unmeasured = Measured::default();
+        for burst in 0..part / BESIDE.1 {
+            let place = turn * part + burst * BESIDE.1;
+            let written = BESIDE.0 * sizes().batch;
+            let draws = (place * BESIDE.0..).take(usize::try_from(written).unwrap());
+            let numbers = draws.map(|draw| Choice::Uniform.draw(draw ^ 0xbe51de, sizes().records));
+            writes(store, numbers, 10 + turn, &mut unmeasured);
+            for draw in place..place + BESIDE.1 {
+                let key = key(Choice::Uniform.draw(draw, sizes().records));
+                let begun = Instant::now();
+                assert!(store.get(&key).is_some());
+                measured.op(1, begun.elapsed());
+            }
+        }
+        measured.user += unmeasured.user;
+    })
+}
+
+/// Nanoseconds to two digits.
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).unwrap()
+}
+
+/// Adds a time to a histogram.
+fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    histogram.record(u64::try_from(time.as_nanos()).unwrap()).unwrap();
+}

@@ -1,0 +1,380 @@
+//! Our engine as a node has it: [`Engine`] over the real disk on sled, with its threads, and the real compactor. The replica
+//! is left out: versions and quorums are no matter of the engine, and the other store has none.
+//!
+//! One thread drives it, as a shard's does. A block that is not in memory is asked for and waited for.
+
+use crate::store::Store;
+use anser_compactor::Compactor;
+use anser_machine::{
+    Count, DiskRequest, Effect, Event, Fact, Feedback, LogRecord, Lsn, Machine, Now, Outbox, Ticket,
+};
+use anser_model::{NodeId, PartitionId};
+use anser_node::disk::{Asker, Disk, DiskConfig, DiskHandle, FeedbackSink};
+use anser_proto::Tick;
+use anser_storage::{Engine, Limits, Lookup, Scan, Scanned, Search, StoreKey, record};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const SHARD: Asker = Asker::Shard(0);
+const LIFE: u32 = 1;
+/// How long one answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+/// Reads under way at once, where many are asked for.
+const OUTSTANDING: usize = 16;
+/// Entries and bytes of a scan's page.
+const PAGE: (usize, usize) = (1024, 64 << 10);
+/// So much later the compactor takes a shard for idle.
+const IDLE_MS: u64 = 60_000;
+/// What it means to do within that time belongs to the work before.
+const SOON_MS: u64 = 600;
+
+/// Passes the disk's answers on.
+struct Sink(Mutex<Sender<Feedback>>);
+
+impl FeedbackSink for Sink {
+    fn feed(&self, _asker: Asker, _life: u32, feedback: Vec<Feedback>) {
+        let answers = self.0.lock().unwrap();
+        // While the folder closes nobody listens.
+        feedback.into_iter().for_each(|feedback| drop(answers.send(feedback)));
+    }
+}
+
+/// See the module.
+pub struct Ours {
+    dir: PathBuf,
+    disk: Option<Disk>,
+    handle: DiskHandle,
+    answers: Receiver<Feedback>,
+    engine: Engine,
+    next: u64,
+    durable: u64,
+    flushing: usize,
+    ticket: u64,
+    fetched: BTreeMap<u64, Option<Bytes>>,
+    compactor: Compactor,
+    merging: bool,
+    begun: Instant,
+    /// By how much the compactor's clock is ahead.
+    ahead_ms: u64,
+    filters: (u64, u64),
+}
+
+impl Ours {
+    /// A new one with so many bytes of memtable and of cache in all.
+    pub fn create(dir: &Path, memtable_bytes: usize, cache_bytes: usize) -> Ours {
+        let (sender, answers) = channel();
+        let sink = Arc::new(Sink(Mutex::new(sender)));
+        let sled_bytes = cache_bytes / 4;
+        let config = DiskConfig { cache_bytes: sled_bytes as u64, ..DiskConfig::new(NodeId([7; 16]), 1) };
+        let disk = Disk::open(dir, &config, sink).unwrap().disk;
+        let limits = Limits { memtable_bytes, frozen_max: 2, cache_bytes: cache_bytes - sled_bytes };
+        let mut ours = Ours {
+            dir: dir.to_path_buf(),
+            handle: disk.handle(),
+            disk: Some(disk),
+            answers,
+            engine: Engine::new(limits),
+            next: 0,
+            durable: 0,
+            flushing: 0,
+            ticket: 0,
+            fetched: BTreeMap::new(),
+            compactor: Compactor::new(),
+            merging: false,
+            begun: Instant::now(),
+            ahead_ms: 0,
+            filters: (0, 0),
+        };
+        ours.ask(vec![DiskRequest::Recover]);
+        while ours.next == 0 {
+            ours.wait();
+        }
+        ours
+    }
+
+    fn ask(&self, requests: Vec<DiskRequest>) {
+        self.handle.submit(SHARD, LIFE, requests);
+    }
+
+    fn wait(&mut self) {
+        let answer = self.answers.recv_timeout(ANSWER_WITHIN).unwrap();
+        self.take(answer);
+    }
+
+    /// Takes what has been answered, and lets the compactor look.
+    fn turn(&mut self) {
+        loop {
+            match self.answers.try_recv() {
+                Ok(answer) => self.take(answer),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => panic!("the disk is gone"),
+            }
+        }
+        let now = self.now();
+        if self.compactor.next_timeout().is_some_and(|(at, _)| at <= now.tick) {
+            let mut out = Outbox::new();
+            self.compactor.handle_timeout(now, &mut out);
+            self.carry_out(out);
+        }
+    }
+
+    fn take(&mut self, answer: Feedback) {
+        match answer {
+            Feedback::Durable { through } => self.durable = self.durable.max(through.0),
+            Feedback::Flushed { tables, through } => {
+                self.engine.flushed(tables, through).unwrap();
+                self.flushing -= 1;
+                self.freeze();
+                self.tables_changed();
+            }
+            Feedback::TablesReplaced { removed, added } => {
+                self.engine.replaced(&removed, added).unwrap();
+                self.tables_changed();
+            }
+            Feedback::Merged { .. } => {
+                self.merging = false;
+                self.compact(Event::Own(answer));
+            }
+            Feedback::Fetched { ticket, block } => drop(self.fetched.insert(ticket.0, Some(block))),
+            Feedback::TableGone { ticket } => drop(self.fetched.insert(ticket.0, None)),
+            Feedback::RecoveredTables { tables } => self.engine.recovered_tables(tables).unwrap(),
+            Feedback::RecoveredLog { next, .. } => self.next = next.map_or(0, |next| next.0),
+            other => panic!("the disk answered {other:?}"),
+        }
+    }
+
+    fn freeze(&mut self) {
+        while let Some((frozen, through)) = self.engine.freeze() {
+            self.flushing += 1;
+            self.ask(vec![DiskRequest::Flush { frozen, through }]);
+        }
+    }
+
+    fn now(&self) -> Now {
+        let us = u64::try_from(self.begun.elapsed().as_micros()).unwrap();
+        Now { tick: Tick(us).plus_ms(self.ahead_ms), wall_ms: 0 }
+    }
+
+    fn tables_changed(&mut self) {
+        let tables = self.engine.tables();
+        self.compact(Event::Fact(Fact::TablesChanged { shard: 0, tables }));
+    }
+
+    fn compact(&mut self, event: Event) {
+        let mut out = Outbox::new();
+        self.compactor.handle(self.now(), event, &mut out);
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, mut out: Outbox) {
+        for effect in out.drain() {
+            if let Effect::Disk(request) = effect {
+                self.merging |= matches!(request, DiskRequest::Merge { .. });
+                self.handle.submit(Asker::Compactor, LIFE, vec![request]);
+            }
+        }
+    }
+
+    fn count(&mut self, mut out: Outbox) {
+        for effect in out.drain() {
+            if let Effect::Count(Count::Bloom { ruled_out }) = effect {
+                self.filters.0 += 1;
+                self.filters.1 += u64::from(!ruled_out);
+            }
+        }
+    }
+
+    /// Goes on with a look-up as far as memory does; the fetch that it waits for, or what it came to.
+    fn advance(&mut self, lookup: Lookup) -> Result<Option<Bytes>, (u64, Search)> {
+        match lookup {
+            Lookup::Memory { state, .. } => Ok(Some(state)),
+            Lookup::Table { state } => {
+                // One of those that let pass was right to.
+                self.filters = (self.filters.0 - 1, self.filters.1 - 1);
+                Ok(Some(state))
+            }
+            Lookup::Absent => Ok(None),
+            Lookup::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
+            Lookup::Fetch(search) => {
+                self.ticket += 1;
+                let (ticket, table, block) = (Ticket(self.ticket), search.table(), search.block());
+                self.ask(vec![DiskRequest::Fetch { ticket, table, block }]);
+                Err((self.ticket, search))
+            }
+        }
+    }
+
+    fn look_up(&mut self, key: &StoreKey) -> Result<Option<Bytes>, (u64, Search)> {
+        let mut out = Outbox::new();
+        let lookup = self.engine.lookup(key, &mut out);
+        self.count(out);
+        self.advance(lookup)
+    }
+
+    fn resume(&mut self, block: Option<Bytes>, search: Search) -> Result<Option<Bytes>, (u64, Search)> {
+        let mut out = Outbox::new();
+        let lookup = match block {
+            Some(block) => self.engine.resume(search, block, &mut out),
+            None => self.engine.again(&search, &mut out),
+        };
+        self.count(out);
+        self.advance(lookup)
+    }
+
+    /// A block, waited for; none if its table is gone.
+    fn fetched(&mut self, ticket: u64) -> Option<Bytes> {
+        loop {
+            match self.fetched.remove(&ticket) {
+                Some(block) => return block,
+                None => self.wait(),
+            }
+        }
+    }
+
+    /// One page of a partition, its blocks fetched as it asks for them.
+    fn page(&mut self, partition: PartitionId, after: Option<&StoreKey>) -> anser_storage::Page {
+        let mut scan = Scan::new(partition, after, PAGE.0, PAGE.1);
+        loop {
+            let blocks = match self.engine.scan(&scan) {
+                Scanned::Page(page) => return page,
+                Scanned::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
+                Scanned::Fetch(blocks) => blocks,
+            };
+            let first = self.ticket + 1;
+            self.ticket += blocks.len() as u64;
+            let tickets = (first..).map(Ticket);
+            let ask = |(ticket, (table, block)): (Ticket, &(_, u32))| DiskRequest::Fetch {
+                ticket,
+                table: *table,
+                block: *block,
+            };
+            self.ask(tickets.zip(&blocks).map(ask).collect());
+            for (ticket, (table, block)) in (first..).zip(blocks) {
+                if let Some(content) = self.fetched(ticket) {
+                    scan.hold(table, block, content);
+                }
+            }
+        }
+    }
+}
+
+impl Store for Ours {
+    fn write(&mut self, batch: &[(StoreKey, Bytes)]) {
+        self.turn();
+        while self.engine.is_full() {
+            self.wait();
+        }
+        let mut requests = Vec::with_capacity(batch.len());
+        for (key, state) in batch {
+            let encoded = record::encode(key, state);
+            let lsn = Lsn(self.next);
+            self.next += 1;
+            requests.push(DiskRequest::Append(LogRecord { lsn, bytes: encoded.bytes }));
+            // As a replica, which has looked the key up before it writes.
+            let voids = lsn.0 > super::records() as u64;
+            self.engine.insert(key, encoded.state, lsn, voids);
+        }
+        self.ask(requests);
+        self.freeze();
+        while self.durable < self.next - 1 {
+            self.wait();
+        }
+    }
+
+    fn get(&mut self, key: &StoreKey) -> Option<Bytes> {
+        let mut looked = self.look_up(key);
+        loop {
+            match looked {
+                Ok(state) => return state,
+                Err((ticket, search)) => {
+                    let block = self.fetched(ticket);
+                    looked = self.resume(block, search);
+                }
+            }
+        }
+    }
+
+    fn get_many(&mut self, keys: &[StoreKey]) -> usize {
+        let mut found = 0;
+        let mut out: BTreeMap<u64, Search> = BTreeMap::new();
+        let mut keys = keys.iter();
+        loop {
+            while out.len() < OUTSTANDING
+                && let Some(key) = keys.next()
+            {
+                match self.look_up(key) {
+                    Ok(state) => found += usize::from(state.is_some()),
+                    Err((ticket, search)) => drop(out.insert(ticket, search)),
+                }
+            }
+            if out.is_empty() {
+                return found;
+            }
+            if self.fetched.is_empty() {
+                self.wait();
+            }
+            while let Some((ticket, block)) = self.fetched.pop_first() {
+                let Some(search) = out.remove(&ticket) else { continue };
+                match self.resume(block, search) {
+                    Ok(state) => found += usize::from(state.is_some()),
+                    Err((ticket, search)) => drop(out.insert(ticket, search)),
+                }
+            }
+        }
+    }
+
+    fn scan(&mut self) -> usize {
+        let mut keys = 0;
+        for partition in (0..super::work::PARTITIONS).map(PartitionId) {
+            let mut after = None;
+            loop {
+                let page = self.page(partition, after.as_ref());
+                keys += page.entries.len();
+                after = page.entries.into_iter().next_back().map(|(key, _)| key);
+                if !page.more {
+                    break;
+                }
+            }
+        }
+        keys
+    }
+
+    fn settle(&mut self, idle: bool) {
+        let mut aged = !idle;
+        loop {
+            self.turn();
+            let soon = self.now().tick.plus_ms(SOON_MS);
+            if self.flushing > 0 || self.merging {
+                self.wait();
+            } else if self.compactor.next_timeout().is_some_and(|(at, _)| at <= soon) {
+                std::thread::park_timeout(Duration::from_millis(5));
+            } else if aged {
+                return;
+            } else {
+                self.ahead_ms += IDLE_MS;
+                self.turn();
+                aged = !self.merging;
+            }
+        }
+    }
+
+    fn filters(&self) -> (u64, u64) {
+        self.filters
+    }
+
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        if let Some(disk) = self.disk.take() {
+            disk.close();
+        }
+    }
+}

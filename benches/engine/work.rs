@@ -1,0 +1,78 @@
+//! The work: which keys, which states, in which order. The same for all stores, from one seed.
+
+use anser_model::{Key, KeyspaceId, PartitionId};
+use anser_storage::StoreKey;
+use bytes::Bytes;
+
+/// Partitions that keys are spread over.
+pub const PARTITIONS: u16 = 256;
+/// The exponent of the skewed choice, as YCSB has it.
+const SKEW: f64 = 0.99;
+
+/// SplitMix64: spreads a number over all of 64 bits.
+pub fn spread(number: u64) -> u64 {
+    let word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// The key of a number: its partition is that of a hash, as with real keys.
+pub fn key(number: u64) -> StoreKey {
+    let partition = PartitionId(u16::try_from(spread(number) % u64::from(PARTITIONS)).unwrap());
+    let name = format!("user:{number:011}");
+    StoreKey::new(partition, KeyspaceId(1), &Key::new(name.into_bytes()).unwrap())
+}
+
+/// A state of so many bytes, of which about a half can be compressed away.
+pub fn state(number: u64, version: u64, length: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(length + 8);
+    let mut word = spread(number ^ (version << 40));
+    while bytes.len() < length / 2 {
+        word = spread(word);
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    while bytes.len() < length {
+        bytes.extend_from_slice(b"a leaderless store ");
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// How keys are chosen.
+pub enum Choice {
+    /// All alike.
+    Uniform,
+    /// Few very often. (Gray et al., "Quickly generating billion-record synthetic databases", 1994.)
+    Zipfian { zeta: f64, eta: f64 },
+}
+
+impl Choice {
+    /// The skewed one over so many keys.
+    pub fn zipfian(keys: u64) -> Choice {
+        let zeta_of = |count: u64| (1..=count).map(|rank| (rank as f64).powf(-SKEW)).sum::<f64>();
+        let zeta = zeta_of(keys);
+        let eta = (1.0 - (2.0 / keys as f64).powf(1.0 - SKEW)) / (1.0 - zeta_of(2) / zeta);
+        Choice::Zipfian { zeta, eta }
+    }
+
+    /// The key that the `draw`-th choice falls on.
+    pub fn draw(&self, draw: u64, keys: u64) -> u64 {
+        let random = spread(draw ^ 0x5eed);
+        match self {
+            Choice::Uniform => random % keys,
+            Choice::Zipfian { zeta, eta } => {
+                let unit = (random >> 11) as f64 / (1_u64 << 53) as f64;
+                let rank = if unit * zeta < 1.0 {
+                    0
+                } else if unit * zeta < 1.0 + 0.5_f64.powf(SKEW) {
+                    1
+                } else {
+                    (keys as f64 * (eta * unit - eta + 1.0).powf(1.0 / (1.0 - SKEW))) as u64
+                };
+                // The favourites lie apart from each other.
+                spread(rank) % keys
+            }
+        }
+    }
+}
