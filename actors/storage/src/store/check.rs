@@ -288,11 +288,11 @@ fn segment_of(
 }
 
 /// Verifies a record: its own checksum, its key, its state.
-fn partition_of(entry: &log::Entry, shards: u32) -> Result<PartitionId, String> {
+fn partition_of(entry: &log::Entry<&[u8]>, shards: u32) -> Result<PartitionId, String> {
     if entry.shard >= shards {
         return Err(format!("there are {shards} shards only"));
     }
-    let record = record::decode(&entry.bytes).map_err(|error| error.to_string())?;
+    let record = record::decode(&Bytes::copy_from_slice(entry.bytes)).map_err(|error| error.to_string())?;
     KeyState::decode(&record.state).map_err(|error| error.to_string())?;
     let parts = record.key.parts().ok_or_else(|| "its key is none".to_string())?;
     Ok(parts.0)
