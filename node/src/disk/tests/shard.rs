@@ -118,6 +118,9 @@ impl Shard {
     /// Has tables merged that are worth it when nobody writes; how many merges were done.
     pub fn merge(&mut self) -> usize {
         let mut merges = 0;
+        // So that the next that the shard hears is of its merge.
+        self.sync();
+        self.settle();
         for group in runs(&self.engine.tables()).into_values() {
             let Choice::Merge { inputs, .. } = choose(&group, true, u64::MAX) else { continue };
             let request = DiskRequest::Merge { shard: 0, inputs, duty: 100 };
