@@ -43,6 +43,8 @@ pub struct Shard {
     next: u64,
     durable: u64,
     flushing: usize,
+    /// How often tables were merged.
+    replaced: usize,
     ticket: u64,
 }
 
@@ -59,7 +61,7 @@ impl Shard {
     pub fn open(dir: &Path, config: &DiskConfig, limits: Limits) -> Result<Shard, Refused> {
         let node = open_with(dir, config).map_err(|_| Refused)?;
         let engine = Engine::new(limits);
-        let mut shard = Shard { node, engine, next: 0, durable: 0, flushing: 0, ticket: 0 };
+        let mut shard = Shard { node, engine, next: 0, durable: 0, flushing: 0, replaced: 0, ticket: 0 };
         shard.ask(DiskRequest::Recover);
         while shard.next == 0 {
             match shard.answer() {
@@ -130,7 +132,11 @@ impl Shard {
                 _ => None,
             });
             assert!(written > 0, "it was none");
-            self.take_in();
+            // What was answered before comes first, and no table that is gone may be chosen again.
+            let before = self.replaced;
+            while self.replaced == before {
+                self.take_in();
+            }
             merges += 1;
         }
         merges
@@ -195,7 +201,10 @@ impl Shard {
                 self.flushing -= 1;
                 self.freeze();
             }
-            Feedback::TablesReplaced { removed, added } => self.engine.replaced(&removed, added).unwrap(),
+            Feedback::TablesReplaced { removed, added } => {
+                self.engine.replaced(&removed, added).unwrap();
+                self.replaced += 1;
+            }
             other => panic!("{other:?} was not asked for"),
         }
     }
