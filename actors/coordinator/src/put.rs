@@ -49,6 +49,16 @@ pub(crate) struct Put {
     copying: Option<Copying>,
 }
 
+/// What a write has seen where an attempt before may have minted it. What came after that attempt may have superseded it, and
+/// is not to be superseded in turn: merged, each would settle the other, and both would be gone. So a retry without a token
+/// supersedes nothing. What a token showed was there before the first attempt.
+fn seen_by_retry(seen: &Seen) -> Seen {
+    match seen {
+        Seen::Present | Seen::Nothing => Seen::Nothing,
+        Seen::Token { .. } => seen.clone(),
+    }
+}
+
 /// What a put starts from: a request found good.
 pub(crate) struct Order {
     pub op: OpNumber,
@@ -310,7 +320,7 @@ impl Put {
                 issued: self.request.issued,
                 expires: self.request.expires,
                 body: self.request.body.clone(),
-                seen: self.seen.clone(),
+                seen: if retry { seen_by_retry(&self.seen) } else { self.seen.clone() },
             };
             let place = turn.view.place(self.keyspace, &self.plan);
             let request = ReplicaRequest::MintVersion { place, key: self.request.key.clone(), write };

@@ -37,6 +37,11 @@ impl Budget {
         self.count == 0 || (self.count < self.count_max && self.bytes.saturating_add(bytes) <= self.bytes_max)
     }
 
+    /// How many wait.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// One more waits.
     pub fn take(&mut self, bytes: usize) {
         self.count += 1;

@@ -11,6 +11,16 @@ use anser_model::ring::Record;
 use anser_proto::Refusal;
 
 impl Replica {
+    /// How many requests wait for a sync or a block.
+    pub fn waiting(&self) -> usize {
+        self.budget.count()
+    }
+
+    /// Bytes in memtables.
+    pub fn memtable_bytes(&self) -> usize {
+        self.engine.memtable_bytes()
+    }
+
     /// Counts what has changed since it was last counted.
     pub(crate) fn count_levels(&mut self, out: &mut Outbox) {
         let shard = self.config.shard;

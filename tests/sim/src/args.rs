@@ -3,21 +3,28 @@
 use crate::Options;
 use crate::profile::{PROFILES, Profile, profile};
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// How to use it.
 pub const USAGE: &str = "\
-usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M] [--json] [--require-coverage]
-                                       [--log] [--hash] [--shrink] [--skip FAULT,…] [--lying-disks]
+usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M] [--repeat N] [--json]
+                                       [--require-coverage] [--log] [--logs DIR] [--hash] [--shrink]
+                                       [--clients N] [--keys N] [--faults-ms N] [--skip FAULT,…] [--lying-disks]
 
   --seeds A..B         all seeds from A on, B excluded
-  --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, long; all: one after the other
+  --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, hot, long; all: one after the other;
+                       old_copies, which fails (see the README)
   --jobs N             seeds at a time (default: one for each processor)
   --minutes M          stop after so many minutes; without --seeds, go on from SEED until then
-  --json               end with one JSON document
+  --repeat N           run each seed N times, and fail if the runs are not one and the same
+  --json               end with one JSON document; a failing seed's line goes to standard error
   --require-coverage   fail if a situation never arose
   --log                print the event log
+  --logs DIR           where the logs of failing seeds are written (default: target/sim)
   --hash               print one line with the hash of each run
-  --shrink             leave out the faults that a failure doesn't need
+  --shrink             leave out what a failure doesn't need: time, clients, keys, faults
+  --clients N, --keys N, --faults-ms N
+                       in place of the profile's: clients, keys in each keyspace, milliseconds of faults
   --skip FAULT,…       leave out these faults, by their numbers in the log
   --lying-disks        let the disks lie about syncing (the run must fail)";
 
@@ -32,6 +39,10 @@ pub struct Command {
     pub jobs: usize,
     /// Minutes after which no further seed is begun.
     pub minutes: Option<f64>,
+    /// How often each seed is run.
+    pub repeat: u32,
+    /// Where the logs of failing seeds are written.
+    pub logs: PathBuf,
     /// End with JSON.
     pub json: bool,
     /// Fail if a situation never arose.
@@ -44,20 +55,28 @@ pub struct Command {
     pub options: Options,
 }
 
+impl Default for Command {
+    /// No seed yet.
+    fn default() -> Command {
+        Command {
+            seeds: 0..0,
+            profiles: vec![profile("faults").expect("it is there")],
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            minutes: None,
+            repeat: 1,
+            logs: PathBuf::from("target/sim"),
+            json: false,
+            require_coverage: false,
+            hash: false,
+            shrink: false,
+            options: Options::default(),
+        }
+    }
+}
+
 /// Reads the arguments.
 pub fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut command = Command {
-        seeds: 0..0,
-        profiles: vec![profile("faults").expect("it is there")],
-        jobs,
-        minutes: None,
-        json: false,
-        require_coverage: false,
-        hash: false,
-        shrink: false,
-        options: Options::default(),
-    };
+    let mut command = Command::default();
     let mut args = args.peekable();
     while let Some(arg) = args.next() {
         let (name, inline) = match arg.split_once('=') {
@@ -71,10 +90,12 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--profile" => command.profiles = profiles(&value()?)?,
             "--jobs" => command.jobs = number::<usize>(&value()?)?.max(1),
             "--minutes" => command.minutes = Some(number(&value()?)?),
-            "--skip" => {
-                let numbers: Result<Vec<u64>, String> = value()?.split(',').map(number).collect();
-                command.options.skip = numbers?.into_iter().collect();
-            }
+            "--repeat" => command.repeat = number::<u32>(&value()?)?.max(1),
+            "--logs" => command.logs = PathBuf::from(value()?),
+            "--clients" => command.options.clients = Some(number(&value()?)?),
+            "--keys" => command.options.keys = Some(number(&value()?)?),
+            "--faults-ms" => command.options.faults_ms = Some(number(&value()?)?),
+            "--skip" => command.options.skip = value()?.split(',').map(number).collect::<Result<_, _>>()?,
             "--json" => command.json = true,
             "--require-coverage" => command.require_coverage = true,
             "--log" => command.options.log = true,

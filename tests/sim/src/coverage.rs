@@ -36,6 +36,12 @@ names! {
         BadBlocks = "bad_blocks",
         ClockJump = "clock_jump",
         Storm = "storm",
+        LostFolder = "lost_folder",
+        OldCopy = "old_copy",
+        FlippedBits = "flipped_bits",
+        FullDisk = "full_disk",
+        Swizzle = "swizzle",
+        LongPartition = "long_partition",
         Lost = "message_lost",
         Doubled = "message_doubled",
         Late = "message_late",
@@ -54,6 +60,7 @@ names! {
         LostAnswer = "a write's answer was lost, and the write retried",
         RetryKnown = "a retry was found minted already",
         MintedTwice = "a write was minted twice",
+        ForgottenRetry = "a retry met what had settled it, at a copy that had forgotten it",
         ReadRepair = "a read repaired a replica",
         RepairRacesWrite = "a read repair met a write of the same key under way",
         Siblings = "a read showed siblings",
@@ -75,6 +82,11 @@ names! {
         Forwarded = "a put was forwarded to its minter",
         StrictRepair = "a strict read made what it shows durable",
         LargeValue = "a value took several pieces of the log",
+        Outside = "a node without its folder spoke, from outside",
+        DamageRefused = "a damaged store was not opened",
+        DamageMet = "a process read what was damaged, and stopped",
+        StartedFull = "a process could not start on a full disk",
+        StoppedFull = "a store stopped for want of room",
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Each occurrence has a number and dice of its own, so that a run can leave some out and the others stay as they were.
 
-use crate::coverage::Injected;
+use crate::coverage::{Injected, Situation};
 use crate::dice::Dice;
+use crate::disk::{Image, Room};
+use crate::invariants::incarnations_grow::Said;
 use crate::schedule::{MS, SECOND};
+use crate::truth::{Backup, Folder};
 use crate::world::{Job, SYNC_US, World};
 use std::collections::BTreeMap;
 
@@ -37,7 +40,25 @@ pub(crate) enum Kind {
     ClockJump,
     /// Much is lost, and late.
     Storm,
+    /// A folder is lost: the node starts with an empty one.
+    LostFolder,
+    /// A folder is put back as it was some time ago.
+    OldCopy,
+    /// Bits flip in what is stored, or some of it becomes zero.
+    FlippedBits,
+    /// A disk has no room for a while.
+    FullDisk,
+    /// Some processes are stopped one by one, and started again in another order.
+    Swizzle,
+    /// The cluster is in two parts for long.
+    LongPartition,
 }
+
+/// How long a long partition lasts on average, and the rarest, longest ones.
+const LONG_US: u64 = 25 * SECOND;
+const HALF_HOUR_US: u64 = 1800 * SECOND;
+/// In a million, long partitions that last half an hour.
+const HALF_HOUR: u64 = 5_000;
 
 /// How a fault ends.
 #[derive(Clone, Debug)]
@@ -46,6 +67,7 @@ pub(crate) enum Undo {
     Grey(usize),
     Pause(usize),
     Disk(usize),
+    Room(usize),
     Restart(usize),
     Clock(usize),
     Storm,
@@ -119,7 +141,7 @@ impl World {
                     self.start_after(n, 10 * MS + dice.wait(500 * MS));
                 }
             }
-            Kind::Partition | Kind::OneWay | Kind::ClientCut => self.cut(kind, n, dice),
+            Kind::Partition | Kind::LongPartition | Kind::OneWay | Kind::ClientCut => self.cut(kind, n, dice),
             Kind::Grey => {
                 self.coverage.inject(Injected::Grey);
                 self.nodes[n].grey_us = dice.between(100, 30_000);
@@ -160,15 +182,107 @@ impl World {
                 (self.network.loss, self.network.late) = (dice.between(50_000, 400_000), 200_000);
                 self.undo_after(dice.wait(SECOND), Undo::Storm);
             }
+            Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
+            Kind::FullDisk => {
+                self.coverage.inject(Injected::FullDisk);
+                let few = u32::try_from(dice.below(4)).unwrap_or(0);
+                self.nodes[n].disk.set_room(if dice.chance(500_000) {
+                    Room::Keys(few)
+                } else {
+                    Room::NoSync
+                });
+                self.undo_after(dice.wait(2 * SECOND), Undo::Room(n));
+            }
+            Kind::Swizzle => self.swizzle(dice),
+        }
+    }
+
+    /// Something happens to a folder that it does not come back from. Only as many as leave a quorum of each key.
+    fn spoil(&mut self, kind: Kind, n: usize, dice: &mut Dice) {
+        if !self.truth.may_lose(n) {
+            return;
+        }
+        match kind {
+            Kind::LostFolder => {
+                self.coverage.inject(Injected::LostFolder);
+                self.kill(n, true);
+                self.lose_folder(n);
+                self.start_after(n, 10 * MS + dice.wait(500 * MS));
+            }
+            Kind::FlippedBits => {
+                let Some(what) = self.nodes[n].disk.damage() else { return };
+                self.coverage.inject(Injected::FlippedBits);
+                self.truth.folders[n] = Folder::Damaged;
+                let at = self.now();
+                self.journal.line(at, || format!("node {n}: damage in {what}"));
+                // Some of it is met as it is read, the rest at the next start.
+                if dice.chance(500_000) {
+                    let us = dice.wait(SECOND);
+                    self.schedule.after(us, Job::Stop { node: n, us: 50 * MS });
+                }
+            }
+            _ => {
+                self.coverage.inject(Injected::OldCopy);
+                self.truth.folders[n] = Folder::Old;
+                let backup = Box::new((self.nodes[n].disk.image(), self.truth.copies[n].back_up()));
+                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup });
+            }
+        }
+    }
+
+    /// A node's disk is put back as it was, and its process started on it.
+    pub(crate) fn put_back(&mut self, n: usize, (image, backup): (Image, Backup)) {
+        let at = self.now();
+        self.journal.line(at, || format!("node {n}: an old copy of its folder is put back"));
+        self.kill(n, true);
+        self.nodes[n].disk.put_back(image);
+        self.truth.copies[n].restore(&backup);
+        // That it says an incarnation again is refuted by those who know a higher one; what it forgot is the matter here.
+        self.nodes[n].said = Said::default();
+        self.start_after(n, 50 * MS);
+    }
+
+    /// Some processes end one by one, and start again in another order.
+    fn swizzle(&mut self, dice: &mut Dice) {
+        self.coverage.inject(Injected::Swizzle);
+        let mut nodes: Vec<usize> = (0..self.nodes.len()).filter(|_| dice.chance(600_000)).collect();
+        dice.shuffle(&mut nodes);
+        let gap_us = dice.between(20, 400) * MS;
+        let mut starts: Vec<u64> = (0..nodes.len() as u64).map(|place| place * gap_us).collect();
+        dice.shuffle(&mut starts);
+        let all_stopped_us = nodes.len() as u64 * gap_us;
+        for (place, (node, start_us)) in nodes.into_iter().zip(starts).enumerate() {
+            let stop_us = place as u64 * gap_us;
+            let us = all_stopped_us + start_us - stop_us;
+            self.schedule.after(stop_us, Job::Stop { node, us });
+        }
+    }
+
+    /// A process ends, and starts again after a while.
+    pub(crate) fn stop_for(&mut self, n: usize, us: u64) {
+        if !self.faults.over && self.nodes[n].up {
+            self.kill(n, false);
+            self.start_after(n, us);
         }
     }
 
     fn cut(&mut self, kind: Kind, n: usize, dice: &mut Dice) {
         let nodes = self.nodes.len();
         let mut cuts = Vec::new();
+        let mut lasts_us = dice.wait(2 * SECOND);
         match kind {
-            Kind::Partition => {
-                self.coverage.inject(Injected::Partition);
+            Kind::Partition | Kind::LongPartition => {
+                let long = kind == Kind::LongPartition;
+                self.coverage.inject(if long { Injected::LongPartition } else { Injected::Partition });
+                if long {
+                    lasts_us = if dice.chance(HALF_HOUR) {
+                        HALF_HOUR_US
+                    } else {
+                        LONG_US / 2 + dice.wait(LONG_US / 2)
+                    };
+                    // It heals while faults go on.
+                    self.suffer_until = self.suffer_until.max(self.now() + lasts_us + 5 * SECOND);
+                }
                 let sides: Vec<bool> =
                     (0..nodes + self.clients.len()).map(|_| dice.chance(500_000)).collect();
                 for from in 0..sides.len() {
@@ -191,7 +305,7 @@ impl World {
         for (from, to) in &cuts {
             self.network.cut(*from, *to, true);
         }
-        self.undo_after(dice.wait(2 * SECOND), Undo::Cuts(cuts));
+        self.undo_after(lasts_us, Undo::Cuts(cuts));
     }
 
     /// A fault ends.
@@ -217,6 +331,13 @@ impl World {
                 self.nodes[n].disk.health.fails = false;
                 self.restart_if_stopped(n);
             }
+            Undo::Room(n) => {
+                self.nodes[n].disk.set_room(Room::Plenty);
+                if self.nodes[n].disk.has_failed() {
+                    self.coverage.sometimes(Situation::StoppedFull);
+                }
+                self.restart_if_stopped(n);
+            }
             Undo::Clock(n) => self.nodes[n].wall_offset_ms = 0,
             Undo::Storm => (self.network.loss, self.network.late) = (self.profile.loss, self.profile.late),
         }
@@ -225,7 +346,8 @@ impl World {
     /// The operator starts a node again of which a shard or the disk has stopped.
     pub(crate) fn restart_if_stopped(&mut self, n: usize) {
         let node = &self.nodes[n];
-        if node.up && (node.disk.has_failed() || node.serving.values().any(|serving| !serving)) {
+        let stopped = node.disk.has_failed() || node.serving.values().any(|serving| !serving);
+        if node.up && stopped && self.is_member(n) {
             self.kill(n, false);
             self.start_after(n, 100 * MS);
         }
@@ -239,6 +361,7 @@ impl World {
         }
         (self.network.loss, self.network.late) = (0, 0);
         for n in 0..self.nodes.len() {
+            self.nodes[n].disk.set_room(Room::Plenty);
             self.nodes[n].wall_offset_ms = 0;
             for cell in &mut self.nodes[n].cells {
                 cell.panics = false;

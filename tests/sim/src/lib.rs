@@ -19,6 +19,7 @@ mod phases;
 mod profile;
 pub mod runner;
 mod schedule;
+mod shrink;
 mod truth;
 mod verdicts;
 mod world;
@@ -37,6 +38,32 @@ pub struct Options {
     pub skip: BTreeSet<u64>,
     /// Disks that say that they synced and did not: no store survives them, and the invariants must say so.
     pub lying_disks: bool,
+    /// In place of the profile's: clients, keys in each keyspace, milliseconds of faults.
+    pub clients: Option<usize>,
+    /// See `clients`.
+    pub keys: Option<usize>,
+    /// See `clients`.
+    pub faults_ms: Option<u64>,
+}
+
+impl std::fmt::Display for Options {
+    /// As the command line has them, but for the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(clients) = self.clients {
+            write!(f, " --clients {clients}")?;
+        }
+        if let Some(keys) = self.keys {
+            write!(f, " --keys {keys}")?;
+        }
+        if let Some(faults_ms) = self.faults_ms {
+            write!(f, " --faults-ms {faults_ms}")?;
+        }
+        if !self.skip.is_empty() {
+            let skip: Vec<String> = self.skip.iter().map(u64::to_string).collect();
+            write!(f, " --skip {}", skip.join(","))?;
+        }
+        if self.lying_disks { f.write_str(" --lying-disks") } else { Ok(()) }
+    }
 }
 
 /// What came of one run.

@@ -9,6 +9,7 @@ use crate::schedule::{MS, SECOND};
 use crate::verdicts::{Invariant, Violation};
 use crate::world::World;
 use crate::world::cell::Actor;
+use crate::world::node::Node;
 use crate::{Options, Report};
 use anser_model::Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +23,7 @@ const HEALED_TIMEOUT_US: u64 = 4 * SECOND;
 
 /// Runs one seed.
 pub fn run(seed: u64, profile: &Profile, options: &Options) -> Report {
-    let mut world = World::new(seed, profile.clone(), options.clone());
+    let mut world = World::new(seed, profile.with(options), options.clone());
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = ran {
         let said = panic.downcast_ref::<String>().cloned();
@@ -64,18 +65,23 @@ impl World {
         for c in 0..self.clients.len() {
             self.begin(c);
         }
-        self.run_until(self.now() + self.profile.faults_ms * MS);
+        self.suffer_until = self.now() + self.profile.faults_ms * MS;
+        while self.now() < self.suffer_until && self.verdicts.broken().is_none() {
+            self.run_until(self.suffer_until);
+        }
     }
 
     fn recover(&mut self) {
         let at = self.now();
         self.journal.line(at, || "the faults are over".to_owned());
         self.heal();
-        // What has stopped by then is an operator's to start again.
+        // What has stopped by then is an operator's to start again, or to set aside.
         self.run_until(self.now() + 3 * SECOND);
         for n in 0..self.nodes.len() {
             self.restart_if_stopped(n);
         }
+        self.run_until(self.now() + SECOND);
+        self.set_damaged_aside();
         let agreed = self.wait_for(AGREEMENT_US, |world| world.views().is_ok() && world.all_serve());
         let agreed = agreed.and_then(|()| self.views());
         self.judge(Invariant::ViewsAgree, agreed);
@@ -86,26 +92,35 @@ impl World {
         self.judge(Invariant::HealedClusterAnswers, idle);
     }
 
-    /// Every key is read at level all, which repairs its replicas: they must agree. Then it is written, and read again.
+    /// Every key is read from all replicas that are left, which repairs them: they must agree. Then it is written, as if the
+    /// first answer were lost, and read again.
     fn answer_all(&mut self) {
-        let get = |slot| Wish {
+        let slots = 0..self.truth.slots.len();
+        let gets: Vec<Wish> = slots.map(|slot| self.get_of_all(slot)).collect();
+        let put = |get: Wish| Wish { what: What::Put(Given::Token), level: None, again: true, ..get };
+        self.do_all(gets.clone());
+        self.check_replicas();
+        self.do_all(gets.into_iter().flat_map(|get| [put(get), get]).collect());
+    }
+
+    fn get_of_all(&self, slot: usize) -> Wish {
+        let left = self.truth.slots[slot].nodes.iter().filter(|n| self.is_member(**n)).count();
+        let whole = left == self.truth.slots[slot].nodes.len();
+        let level = if whole { Level::All } else { Level::Count(u8::try_from(left).unwrap_or(u8::MAX)) };
+        Wish {
             slot,
             what: What::Get,
-            level: Some(Level::All),
+            level: Some(level),
             timeout_us: HEALED_TIMEOUT_US,
             must: true,
             corrected: false,
-        };
-        let put = |slot| Wish { what: What::Put(Given::Token), level: None, ..get(slot) };
-        let slots = 0..self.truth.slots.len();
-        self.do_all(slots.clone().map(get).collect());
-        self.check_replicas();
-        self.do_all(slots.flat_map(|slot| [put(slot), get(slot)]).collect());
+            again: false,
+        }
     }
 
     /// A client does all of this, in bounded time; then the last repairs arrive.
     fn do_all(&mut self, wishes: Vec<Wish>) {
-        let bound = HEALED_TIMEOUT_US * (wishes.len() as u64 + 1);
+        let bound = 2 * HEALED_TIMEOUT_US * (wishes.len() as u64 + 1);
         self.clients[0].script.extend(wishes);
         self.begin(0);
         let answered = self.wait_for(bound, |world| world.clients[0].is_idle());
@@ -146,12 +161,15 @@ impl World {
     }
 
     fn views(&self) -> Result<(), String> {
-        let views: Vec<_> = self.nodes.iter().map(|node| (node.id(), node.view.clone())).collect();
+        let members = self.nodes.iter().enumerate().filter(|(n, _)| self.is_member(*n));
+        let views: Vec<_> = members.map(|(_, node)| (node.id(), node.view.clone())).collect();
         views_agree::check(&views)
     }
 
     fn all_serve(&self) -> bool {
-        self.nodes.iter().all(|node| node.up && node.serving.values().all(|serving| *serving))
+        let serves =
+            |n: usize, node: &Node| !self.is_member(n) || node.serving.values().all(|serving| *serving);
+        self.nodes.iter().enumerate().all(|(n, node)| node.up && serves(n, node))
     }
 
     /// Lets time pass until something is so. `Err` if it is not within the bound.

@@ -1,5 +1,6 @@
 //! Profiles: what kind of world a seed is run in.
 
+use crate::Options;
 use crate::faults::Kind;
 
 /// A world's size, load and weather.
@@ -14,6 +15,8 @@ pub struct Profile {
     pub(crate) clients: usize,
     /// Keys in each keyspace.
     pub(crate) keys: usize,
+    /// Milliseconds that a client waits between two operations, on average.
+    pub(crate) think_ms: u64,
     /// Milliseconds of faults.
     pub(crate) faults_ms: u64,
     /// In a million: datagrams lost, messages late.
@@ -37,6 +40,10 @@ const ALL: &[(Kind, u64)] = &[
     (Kind::BadBlocks, 15_000),
     (Kind::ClockJump, 6_000),
     (Kind::Storm, 6_000),
+    (Kind::LostFolder, 60_000),
+    (Kind::FlippedBits, 60_000),
+    (Kind::FullDisk, 12_000),
+    (Kind::Swizzle, 15_000),
 ];
 const DISKS: &[(Kind, u64)] = &[
     (Kind::Crash, 1_500),
@@ -45,6 +52,9 @@ const DISKS: &[(Kind, u64)] = &[
     (Kind::DiskFailure, 4_000),
     (Kind::BadBlocks, 4_000),
     (Kind::Panic, 3_000),
+    (Kind::FullDisk, 4_000),
+    (Kind::LostFolder, 20_000),
+    (Kind::FlippedBits, 10_000),
 ];
 const PARTITIONS: &[(Kind, u64)] = &[
     (Kind::Partition, 2_000),
@@ -52,6 +62,7 @@ const PARTITIONS: &[(Kind, u64)] = &[
     (Kind::ClientCut, 2_000),
     (Kind::Storm, 3_000),
     (Kind::Crash, 8_000),
+    (Kind::LongPartition, 60_000),
 ];
 const CHURN: &[(Kind, u64)] = &[
     (Kind::Crash, 1_000),
@@ -60,7 +71,37 @@ const CHURN: &[(Kind, u64)] = &[
     (Kind::Panic, 400),
     (Kind::Grey, 4_000),
     (Kind::ClockJump, 4_000),
+    (Kind::Swizzle, 5_000),
 ];
+const LONG: &[(Kind, u64)] = &[
+    (Kind::Crash, 4_000),
+    (Kind::PowerLoss, 40_000),
+    (Kind::Partition, 8_000),
+    (Kind::LongPartition, 60_000),
+    (Kind::OneWay, 6_000),
+    (Kind::ClientCut, 4_000),
+    (Kind::Grey, 8_000),
+    (Kind::Pause, 6_000),
+    (Kind::Panic, 2_500),
+    (Kind::SlowDisk, 6_000),
+    (Kind::DiskFailure, 30_000),
+    (Kind::BadBlocks, 30_000),
+    (Kind::ClockJump, 6_000),
+    (Kind::Storm, 6_000),
+    (Kind::LostFolder, 200_000),
+    (Kind::FlippedBits, 200_000),
+    (Kind::FullDisk, 30_000),
+    (Kind::Swizzle, 20_000),
+];
+/// One key of each keyspace, written faster than settled request ids are remembered, with answers that get lost.
+const HOT: &[(Kind, u64)] = &[
+    (Kind::ClientCut, 300),
+    (Kind::Crash, 3_000),
+    (Kind::Panic, 1_500),
+    (Kind::OneWay, 2_000),
+    (Kind::ClockJump, 3_000),
+];
+const OLD_COPIES: &[(Kind, u64)] = &[(Kind::Crash, 2_000), (Kind::PowerLoss, 10_000), (Kind::OldCopy, 4_000)];
 
 const FAULTS: Profile = Profile {
     name: "faults",
@@ -68,6 +109,7 @@ const FAULTS: Profile = Profile {
     nodes_per_dc: (3, 5),
     clients: 5,
     keys: 4,
+    think_ms: 25,
     faults_ms: 15_000,
     loss: 10_000,
     late: 5_000,
@@ -80,20 +122,44 @@ impl Profile {
     pub fn lasting_ms(self, faults_ms: u64) -> Profile {
         Profile { faults_ms, ..self }
     }
+
+    /// The same as the options want it.
+    pub(crate) fn with(&self, options: &Options) -> Profile {
+        Profile {
+            clients: options.clients.unwrap_or(self.clients).max(1),
+            keys: options.keys.unwrap_or(self.keys).max(1),
+            faults_ms: options.faults_ms.unwrap_or(self.faults_ms),
+            ..self.clone()
+        }
+    }
 }
 
 /// Every profile.
-pub const PROFILES: [Profile; 7] = [
+pub const PROFILES: [Profile; 8] = [
     Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },
     FAULTS,
     Profile { name: "disks", faults: DISKS, ..FAULTS },
     Profile { name: "partitions", loss: 20_000, late: 20_000, faults: PARTITIONS, ..FAULTS },
     Profile { name: "churn", faults: CHURN, ..FAULTS },
     Profile { name: "two_dcs", dcs: 2, nodes_per_dc: (2, 4), clients: 6, ..FAULTS },
-    Profile { name: "long", nodes_per_dc: (3, 7), faults_ms: 180_000, keys: 8, ..FAULTS },
+    Profile {
+        name: "hot",
+        clients: 10,
+        keys: 1,
+        think_ms: 4,
+        faults_ms: 8_000,
+        loss: 40_000,
+        faults: HOT,
+        ..FAULTS
+    },
+    Profile { name: "long", nodes_per_dc: (3, 7), faults_ms: 180_000, keys: 8, faults: LONG, ..FAULTS },
 ];
+
+/// What no cluster survives yet: a folder put back from an old copy, which nobody tells from the one that it replaces. Not
+/// among the others until it is.
+const OPEN: [Profile; 1] = [Profile { name: "old_copies", faults: OLD_COPIES, ..FAULTS }];
 
 /// A profile by its name.
 pub fn profile(name: &str) -> Option<Profile> {
-    PROFILES.into_iter().find(|profile| profile.name == name)
+    PROFILES.into_iter().chain(OPEN).find(|profile| profile.name == name)
 }

@@ -2,9 +2,11 @@
 
 use crate::args::Command;
 use crate::profile::Profile;
-use crate::{Options, Report, situations};
+use crate::shrink::shrink;
+use crate::{Options, Report, Violation, situations};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,15 +75,26 @@ pub fn run(command: &Command) -> ExitCode {
 }
 
 fn run_seed(command: &Command, seed: u64, profile: &Profile, total: &Mutex<Total>) {
-    let report = crate::run(seed, profile, &command.options);
+    let mut report = crate::run(seed, profile, &command.options);
+    for _ in 1..command.repeat {
+        let again = crate::run(seed, profile, &Options { log: false, ..command.options.clone() });
+        if (again.hash, again.events) != (report.hash, report.events) {
+            let what = format!("hash {:016x} and then {:016x}", report.hash, again.hash);
+            let at_us = report.virtual_us;
+            report.violation.get_or_insert(Violation { invariant: "one_seed_one_run", at_us, what });
+        }
+    }
     let failure = report.violation.as_ref().map(|violation| {
-        let shrunk = if command.shrink { shrink(&report, profile, &command.options) } else { command.options.clone() };
-        let skip: Vec<String> = shrunk.skip.iter().map(u64::to_string).collect();
-        let skip = if skip.is_empty() { String::new() } else { format!(" --skip {}", skip.join(",")) };
-        let lying = if shrunk.lying_disks { " --lying-disks" } else { "" };
+        let small = if command.shrink { shrink(&report, profile, &command.options) } else { command.options.clone() };
+        let log = write_log(&command.logs, seed, profile, &small);
+        let log = log.map_or_else(|error| format!("not written, {error}"), |path| path.display().to_string());
         format!(
-            "seed {seed} profile {}: {} broken at {:.6} s: {}; replay: cargo sim {seed} --profile {}{skip}{lying}",
-            profile.name, violation.invariant, violation.at_us as f64 / 1e6, violation.what, profile.name
+            "seed {seed} profile {}: {} broken at {:.6} s: {}; replay: cargo sim {seed} --profile {}{small}; log: {log}",
+            profile.name,
+            violation.invariant,
+            violation.at_us as f64 / 1e6,
+            violation.what.replace('\n', " "),
+            profile.name
         )
     });
     let mut total = total.lock().expect("no runner panics");
@@ -102,20 +115,13 @@ fn run_seed(command: &Command, seed: u64, profile: &Profile, total: &Mutex<Total
     }
 }
 
-/// Leaves out one fault after the other, as long as the same invariant breaks.
-fn shrink(report: &Report, profile: &Profile, options: &Options) -> Options {
-    let Some(broken) = &report.violation else { return options.clone() };
-    let mut shrunk = Options { log: false, ..options.clone() };
-    for number in (0..report.occurred).rev() {
-        let mut fewer = shrunk.clone();
-        if fewer.skip.insert(number) {
-            let again = crate::run(report.seed, profile, &fewer);
-            if again.violation.is_some_and(|violation| violation.invariant == broken.invariant) {
-                shrunk = fewer;
-            }
-        }
-    }
-    shrunk
+/// Runs a failing seed once more, and writes its event log.
+fn write_log(dir: &Path, seed: u64, profile: &Profile, options: &Options) -> std::io::Result<PathBuf> {
+    let report = crate::run(seed, profile, &Options { log: true, ..options.clone() });
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join(format!("{}-{seed}.log", profile.name));
+    std::fs::write(&path, report.lines.join("\n") + "\n")?;
+    Ok(path)
 }
 
 fn conclude(command: &Command, total: &Total, seconds: f64) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use anser_machine::{Count, Machine, Op, OutcomeKind};
+use anser_model::state::Seen;
 use anser_model::{Body as Value, KeyspaceId, Level, NodeId, Round, Step, Token, minter_order};
 use anser_proto::client::{
     ClientReply, ClientRequest, ContextArg, Failure, Outcome, PutReceipt, PutReply, PutRequest,
@@ -226,6 +227,16 @@ fn another_minter_takes_over_with_the_same_request_id() {
     let reply = PutReply { context: "c".into(), receipt };
     let sent = rig.answer(&forward[0], forward_reply(Outcome::Put(reply.clone())));
     assert_eq!(outcome(&sent), Outcome::Put(reply));
+}
+
+#[test]
+fn a_retry_without_a_context_supersedes_nothing() {
+    for (retry, expected) in [(false, Seen::Present), (true, Seen::Nothing)] {
+        let mut rig = Rig::new();
+        let sent = rig.put(PutRequest { retry, ..put_minted_by(true) });
+        let Body::Replicate(ReplicaRequest::MintVersion { write, .. }) = &sent[0].body else { panic!() };
+        assert_eq!(write.seen, expected, "retry: {retry}");
+    }
 }
 
 #[test]

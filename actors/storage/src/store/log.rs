@@ -31,16 +31,19 @@ const LAST: u8 = 1;
 /// In the place of a shard: nothing to replay.
 const MARK: u32 = u32::MAX;
 
-/// One record in a group.
+/// One record in a group; its bytes are borrowed while a segment is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<B = Bytes> {
     /// Whose log.
     pub shard: u32,
     /// Its position there.
     pub lsn: Lsn,
     /// The record.
-    pub bytes: Bytes,
+    pub bytes: B,
 }
+
+/// Takes a record that is read.
+pub type VisitEntry<'a> = dyn FnMut(Entry<&[u8]>) + 'a;
 
 /// Appends a record to a group's content.
 pub fn put_entry(content: &mut Vec<u8>, shard: u32, lsn: Lsn, record: &[u8]) {
@@ -159,11 +162,7 @@ pub struct Replayed {
 }
 
 /// Reads a segment's whole groups, in order. Nobody may write to it meanwhile.
-pub fn replay(
-    trees: &impl Trees,
-    segment: u64,
-    visit: &mut dyn FnMut(Entry),
-) -> Result<Replayed, StoreError> {
+pub fn replay(trees: &impl Trees, segment: u64, visit: &mut VisitEntry<'_>) -> Result<Replayed, StoreError> {
     read(trees, SegmentReader { segment, ..SegmentReader::default() }, visit)
 }
 
@@ -172,7 +171,7 @@ pub fn replay(
 pub fn replay_open(
     trees: &impl Trees,
     segment: u64,
-    visit: &mut dyn FnMut(Entry),
+    visit: &mut VisitEntry<'_>,
 ) -> Result<Replayed, StoreError> {
     read(trees, SegmentReader { segment, open: true, ..SegmentReader::default() }, visit)
 }
@@ -180,7 +179,7 @@ pub fn replay_open(
 fn read(
     trees: &impl Trees,
     mut reader: SegmentReader,
-    visit: &mut dyn FnMut(Entry),
+    visit: &mut VisitEntry<'_>,
 ) -> Result<Replayed, StoreError> {
     let mut result = Ok(());
     trees.walk(TreeName::Log(reader.segment), &mut |key, value| {
@@ -208,7 +207,7 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
-    fn piece(&mut self, key: &[u8], value: &[u8], visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+    fn piece(&mut self, key: &[u8], value: &[u8], visit: &mut VisitEntry<'_>) -> Result<(), StoreError> {
         if key != self.next.to_be_bytes() {
             return Err(self.damaged("a key is missing"));
         }
@@ -241,20 +240,25 @@ impl SegmentReader {
         }
         self.replayed.pieces += 1;
         self.replayed.bytes += u64::try_from(value.len()).unwrap_or(u64::MAX);
-        self.group.extend_from_slice(cursor.0);
-        if flags & LAST == 0 {
+        // Nearly all groups are one piece, which need not be put together.
+        let last = flags & LAST != 0;
+        if !last || !self.group.is_empty() {
+            self.group.extend_from_slice(cursor.0);
+        }
+        if !last {
             return Ok(());
         }
-        let group = Bytes::from(core::mem::take(&mut self.group));
-        self.entries(&group, visit).ok_or_else(|| self.damaged("a group is malformed"))
+        let group = core::mem::take(&mut self.group);
+        let content = if group.is_empty() { cursor.0 } else { &group };
+        self.entries(content, visit).ok_or_else(|| self.damaged("a group is malformed"))
     }
 
-    fn entries(&mut self, group: &Bytes, visit: &mut dyn FnMut(Entry)) -> Option<()> {
+    fn entries(&mut self, group: &[u8], visit: &mut VisitEntry<'_>) -> Option<()> {
         let mut cursor = Cursor(group);
         while !cursor.0.is_empty() {
             let shard = u32::try_from(cursor.varint()?).ok()?;
             let lsn = Lsn(cursor.varint()?);
-            let bytes = group.slice_ref(cursor.counted()?);
+            let bytes = cursor.counted()?;
             if shard == MARK {
                 continue;
             }

@@ -95,9 +95,9 @@ pub fn log_of(
     let mut records: BTreeMap<Lsn, Bytes> = BTreeMap::new();
     let sealed = manifest.segments.len().saturating_sub(OPEN_SEGMENTS_MAX);
     for (place, segment) in manifest.segments.iter().enumerate() {
-        let mut visit = |entry: log::Entry| {
+        let mut visit = |entry: log::Entry<&[u8]>| {
             if entry.shard == shard && entry.lsn > flushed {
-                records.insert(entry.lsn, Bytes::copy_from_slice(&entry.bytes));
+                records.insert(entry.lsn, Bytes::copy_from_slice(entry.bytes));
             }
         };
         // Other shards go on writing while this one is read back.
@@ -114,7 +114,8 @@ pub fn rest_of(trees: &impl Trees, manifest: &Manifest, segment: u64) -> Result<
     let mut rest = Vec::new();
     log::replay(trees, segment, &mut |entry| {
         if entry.lsn > manifest.flushed(entry.shard) {
-            rest.push(log::Entry { bytes: Bytes::copy_from_slice(&entry.bytes), ..entry });
+            let log::Entry { shard, lsn, bytes } = entry;
+            rest.push(log::Entry { shard, lsn, bytes: Bytes::copy_from_slice(bytes) });
         }
     })?;
     Ok(rest)

@@ -10,7 +10,8 @@ use anser_model::{Hlc, Level};
 use anser_proto::OpId;
 use anser_proto::client::ClientRequest;
 pub(crate) use answer::{Answer, answer};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+pub(crate) use workload::FILL;
 
 /// What a write is given as its context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) struct Wish {
     pub must: bool,
     /// Whether it is tried anew after the client's clock was corrected.
     pub corrected: bool,
+    /// Whether the first acknowledgement is taken as lost, and the write retried.
+    pub again: bool,
 }
 
 /// An operation under way.
@@ -62,6 +65,27 @@ pub(crate) struct Operation {
     pub maybe: bool,
 }
 
+/// What a client was given for a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub text: String,
+    /// How many versions were shown with it.
+    pub shown: usize,
+    /// Whose requests it has seen; none if it was not looked into.
+    pub seen: Option<Vec<u64>>,
+}
+
+/// What a client may count on seeing of a key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    /// The token it was given last.
+    pub token: Option<Token>,
+    /// Its last acknowledged write at each number of replicas.
+    pub wrote: BTreeMap<usize, usize>,
+    /// The writes that its last strict read showed.
+    pub saw: Vec<usize>,
+}
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -73,13 +97,15 @@ pub(crate) struct Client {
     pub clock: Hlc,
     /// How far its wall clock is off.
     pub offset_ms: i64,
-    /// By key: the token it was given last, and how many versions that had shown.
-    pub tokens: Vec<Option<(String, usize)>>,
+    /// By key.
+    pub sessions: Vec<Session>,
     pub current: Option<Operation>,
     /// What it is told to do, before anything of its own.
     pub script: VecDeque<Wish>,
     /// The key that it works on mostly, if there is one.
     pub hot: Option<usize>,
+    /// Milliseconds that it waits between two operations, on average.
+    pub think_ms: u64,
     /// Whether it begins nothing of its own any more.
     pub stopping: bool,
     /// Counts what it waits for: older timers are void.
@@ -88,16 +114,17 @@ pub(crate) struct Client {
 
 impl Client {
     /// One that has done nothing.
-    pub fn new(dc: usize, hot: Option<usize>, mut dice: Dice) -> Client {
+    pub fn new(dc: usize, hot: Option<usize>, think_ms: u64, mut dice: Dice) -> Client {
         Client {
             dc,
+            think_ms,
             writer: dice.u128(),
             offset_ms: i64::try_from(dice.below(401)).unwrap_or(0) - 200,
             dice,
             writes: 0,
             asks: 0,
             clock: Hlc::default(),
-            tokens: Vec::new(),
+            sessions: Vec::new(),
             current: None,
             script: VecDeque::new(),
             hot,

@@ -4,6 +4,9 @@ use super::{Client, Given, What, Wish};
 use crate::schedule::MS;
 use anser_model::Level;
 
+/// What follows in a value after its write's number.
+pub(crate) const FILL: u8 = b'.';
+
 impl Client {
     /// What it wants to do next; none if it is to stop.
     pub fn next_wish(&mut self, slots: usize, dcs: usize) -> Option<Wish> {
@@ -26,7 +29,15 @@ impl Client {
             _ => What::Delete(given),
         };
         let timeout_us = self.dice.between(300, 3000) * MS;
-        Some(Wish { slot, what, level: self.level(dcs), timeout_us, must: false, corrected: false })
+        Some(Wish {
+            slot,
+            what,
+            level: self.level(dcs),
+            timeout_us,
+            must: false,
+            corrected: false,
+            again: false,
+        })
     }
 
     fn level(&mut self, dcs: usize) -> Option<Level> {
@@ -48,12 +59,12 @@ impl Client {
         let more =
             if self.dice.below(600) == 0 { self.dice.between(60_000, 150_000) } else { self.dice.below(120) };
         let mut value = (number as u64).to_le_bytes().to_vec();
-        value.resize(8 + usize::try_from(more).unwrap_or(0), b'.');
+        value.resize(8 + usize::try_from(more).unwrap_or(0), FILL);
         value
     }
 
     /// How long it waits before it does something more.
     pub fn think_us(&mut self) -> u64 {
-        self.dice.wait(25 * MS)
+        self.dice.wait(self.think_ms * MS)
     }
 }

@@ -3,19 +3,20 @@
 //! It answers [`DiskRequest`]s as a node's disk does: what arrives while a sync runs is the next group; tables are written
 //! one at a time beside it. Keeps: nothing is answered durable before its sync (unless it was told to lie).
 
+mod commit;
+mod damage;
 mod tables;
 mod trees;
 
 use crate::dice::Dice;
-use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
-use anser_storage::store::cell::{Cell, Stale};
-use anser_storage::store::{Manifest, Part, Segments, StoreError, TreeName, Trees, log, recovery};
+use anser_machine::{DiskRequest, Feedback, SlotName};
+use anser_storage::store::cell::Cell;
+use anser_storage::store::{Manifest, Segments, StoreError, TreeName, Trees, log, recovery};
+use commit::Group;
 use std::collections::{BTreeMap, VecDeque};
 use tables::TableJob;
-pub(crate) use trees::SimTrees;
-
-/// Most requests of one group.
-const GROUP_MAX: usize = 256;
+use trees::SimTrees;
+pub(crate) use trees::{Image, Room};
 
 /// Who asked: the actor's place among its node's, and its life.
 pub(crate) type Origin = (usize, u32);
@@ -49,18 +50,6 @@ pub(crate) struct Health {
     pub bad_blocks: u64,
     /// Whether the next sync fails, which ends the store.
     pub fails: bool,
-}
-
-/// What becomes durable together.
-#[derive(Debug, Default)]
-struct Group {
-    content: Vec<u8>,
-    last: BTreeMap<u32, Lsn>,
-    durable: BTreeMap<Origin, Lsn>,
-    answers: Vec<(Origin, Feedback)>,
-    saves: bool,
-    stale: Vec<Stale>,
-    recovers: Vec<Origin>,
 }
 
 /// The first shard's place among a node's actors.
@@ -98,6 +87,11 @@ pub(crate) struct Disk {
     fetches: VecDeque<(Origin, DiskRequest)>,
     askers: BTreeMap<usize, u32>,
     failed: bool,
+    /// Whether something in it was ever damaged.
+    damaged: bool,
+    /// How often it read where there is damage, and what it took for good.
+    reads_of_damaged: u64,
+    misread: Option<String>,
 }
 
 impl Disk {
@@ -119,6 +113,9 @@ impl Disk {
             fetches: VecDeque::new(),
             askers: BTreeMap::new(),
             failed: false,
+            damaged: false,
+            reads_of_damaged: 0,
+            misread: None,
         };
         recovery::create(&disk.trees).expect("memory takes all");
         disk.trees.sync().expect("memory takes all");
@@ -127,7 +124,14 @@ impl Disk {
 
     /// Opens the store at a process's start.
     pub fn open(&mut self) -> Result<(), StoreError> {
+        if !self.trees.has_room() {
+            return Err(StoreError::Failed("no space left".to_owned()));
+        }
         let opened = recovery::open(&self.trees)?;
+        if let Some(written) = self.trees.as_written() {
+            let fine = Manifest::CELL.read(&written) == Manifest::CELL.read(&self.trees);
+            self.took(fine, || "the manifest".to_owned());
+        }
         (self.manifest, self.segments, self.tail) = (opened.manifest, opened.segments, None);
         self.next_table = self.manifest.next_table;
         self.merging = None;
@@ -168,6 +172,56 @@ impl Disk {
         self.failed
     }
 
+    /// Flips bits in it, or zeroes a part; tells where.
+    pub fn damage(&mut self) -> Option<String> {
+        let (tree, key) = self.trees.damage(&mut self.dice)?;
+        self.damaged = true;
+        Some(format!("{tree} at {key:?}"))
+    }
+
+    /// Whether something in it was ever damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// How often it read where there is damage, since it was asked last, and what it took for good.
+    pub fn take_reads_of_damaged(&mut self) -> (u64, Option<String>) {
+        (std::mem::take(&mut self.reads_of_damaged), self.misread.take())
+    }
+
+    /// It read something where there is damage, and took it for good: whether it is what was written.
+    fn took(&mut self, fine: bool, what: impl FnOnce() -> String) {
+        self.reads_of_damaged += 1;
+        if !fine {
+            self.misread = Some(what());
+        }
+    }
+
+    /// What a power cut would leave now.
+    pub fn image(&self) -> Image {
+        self.trees.image()
+    }
+
+    /// A backup is put back.
+    pub fn put_back(&mut self, image: Image) {
+        self.trees.put_back(image);
+    }
+
+    /// There is so much room from now on.
+    pub fn set_room(&self, room: Room) {
+        self.trees.set_room(room);
+    }
+
+    /// Whether there is room for everything.
+    pub fn has_room(&self) -> bool {
+        self.trees.has_room()
+    }
+
+    /// How many requests wait.
+    pub fn queued(&self) -> usize {
+        self.waiting.len() + self.table_jobs.len() + self.fetches.len()
+    }
+
     /// Whether a table is being written.
     pub fn is_writing_table(&self) -> bool {
         matches!(self.at_tables, Some(tables::Stage::Written { .. } | tables::Stage::Synced { .. }))
@@ -191,28 +245,31 @@ impl Disk {
             return outcome;
         }
         self.askers.insert(origin.0, origin.1);
-        match request {
+        let taken = match request {
             DiskRequest::Append(_)
             | DiskRequest::Recover
             | DiskRequest::Save { .. }
             | DiskRequest::Load { .. } => {
                 self.waiting.push_back((origin, request));
-                self.begin_group(&mut outcome);
+                self.begin_group(&mut outcome)
             }
             DiskRequest::Flush { frozen, through } => {
                 self.table_jobs.push_back(TableJob::Flush { origin, frozen, through });
-                self.begin_tables(&mut outcome);
+                self.begin_tables(&mut outcome)
             }
-            DiskRequest::Merge { shard, inputs, .. } => {
-                self.begin_merge(origin, shard, &inputs, &mut outcome);
-                self.begin_tables(&mut outcome);
-            }
+            DiskRequest::Merge { shard, inputs, .. } => self
+                .begin_merge(origin, shard, &inputs, &mut outcome)
+                .and_then(|()| self.begin_tables(&mut outcome)),
             DiskRequest::Fetch { .. } => {
                 self.fetches.push_back((origin, request));
                 if self.fetches.len() == 1 {
                     outcome.turns.push((self.read_us(), Turn::Fetch));
                 }
+                Ok(())
             }
+        };
+        if taken.is_err() {
+            self.fail(&mut outcome);
         }
         outcome
     }
@@ -225,17 +282,28 @@ impl Disk {
         }
         if self.health.fails && turn == Turn::Commit {
             self.health.fails = false;
-            self.failed = true;
-            let lives = self.askers.iter().map(|(asker, life)| (*asker, *life));
-            outcome.answers = lives.map(|origin| (origin, Feedback::DiskFailed)).collect();
+            self.fail(&mut outcome);
             return outcome;
         }
-        match turn {
+        let done = match turn {
             Turn::Commit => self.end_group(&mut outcome),
             Turn::Tables => self.next_stage(&mut outcome),
-            Turn::Fetch => self.end_fetch(&mut outcome),
+            Turn::Fetch => {
+                self.end_fetch(&mut outcome);
+                Ok(())
+            }
+        };
+        if done.is_err() {
+            self.fail(&mut outcome);
         }
         outcome
+    }
+
+    /// The store stops for good, as far as this process goes: everybody who ever asked is told.
+    fn fail(&mut self, outcome: &mut Outcome) {
+        self.failed = true;
+        let lives = self.askers.iter().map(|(asker, life)| (*asker, *life));
+        outcome.answers.extend(lives.map(|origin| (origin, Feedback::DiskFailed)));
     }
 
     fn sync_us(&mut self) -> u64 {
@@ -246,136 +314,28 @@ impl Disk {
         20 + self.dice.wait(self.health.sync_us / 4 + 1)
     }
 
-    /// Writes what waits as one group, if the disk is free; its sync takes a while.
-    fn begin_group(&mut self, outcome: &mut Outcome) {
-        if self.group.is_some() || self.waiting.is_empty() {
-            return;
-        }
-        let mut group = Group::default();
-        let count = self.waiting.len().min(GROUP_MAX);
-        for (origin, request) in self.waiting.drain(..count) {
-            group.add(&self.trees, origin, request);
-        }
-        if group.saves && group.content.is_empty() {
-            log::put_mark(&mut group.content);
-        }
-        if !group.content.is_empty() {
-            self.write(&group);
-        }
-        self.group = Some(group);
-        outcome.turns.push((self.sync_us(), Turn::Commit));
-    }
-
-    fn write(&mut self, group: &Group) {
-        let mut tail = match self.tail.take() {
-            Some(tail) if !tail.is_full() => tail,
-            before => log::Tail::new(self.next_segment(before)),
-        };
-        let bytes = tail.append(&self.trees, &group.content).expect("memory takes all");
-        let known = self.segments.entry(tail.segment());
-        self.tail = Some(tail);
-        known.bytes += bytes;
-        for (shard, lsn) in &group.last {
-            let last = known.last.entry(*shard).or_default();
-            *last = (*last).max(*lsn);
-        }
-    }
-
-    fn next_segment(&mut self, before: Option<log::Tail>) -> u64 {
-        let segment = self.manifest.next_segment;
-        log::begin(&self.trees, segment).expect("memory takes all");
-        self.trees.sync_part(Part::Log).expect("memory syncs");
-        let listed = self.change_manifest(|manifest| {
-            manifest.next_segment = segment + 1;
-            manifest.segments.push(segment);
-        });
-        listed.expect("memory takes all");
-        self.segments.entry(segment);
-        if let Some(before) = before {
-            self.segments.entry(before.segment()).sealed = true;
-        }
-        segment
-    }
-
-    fn change_manifest(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
-        let mut changed = self.manifest.clone();
-        change(&mut changed);
-        changed.changes += 1;
-        let stale = Manifest::CELL.write(&self.trees, &changed.encode())?;
-        self.trees.sync_part(Part::Tables)?;
-        self.manifest = changed;
-        stale.sweep(&self.trees)
-    }
-
-    /// Changes the manifest, and drops the segments that are needless then.
-    fn drop_needless(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
-        let mut manifest = self.manifest.clone();
-        change(&mut manifest);
-        let needless = self.segments.needless(&manifest);
-        manifest.segments.retain(|segment| !needless.contains(segment));
-        self.change_manifest(|old| *old = Manifest { changes: old.changes, ..manifest })?;
-        for segment in needless {
-            self.trees.drop_tree(TreeName::Log(segment))?;
-            self.segments.remove(segment);
-        }
-        Ok(())
-    }
-
-    fn end_group(&mut self, outcome: &mut Outcome) {
-        let Some(group) = self.group.take() else { return };
-        self.trees.sync_part(Part::Log).expect("memory syncs");
-        outcome.answers.extend(group.answers);
-        let durable = group.durable.into_iter();
-        outcome.answers.extend(durable.map(|(origin, through)| (origin, Feedback::Durable { through })));
-        for stale in group.stale {
-            stale.sweep(&self.trees).expect("memory takes all");
-        }
-        self.table_jobs.extend(group.recovers.into_iter().map(|origin| TableJob::Recover { origin }));
-        self.begin_tables(outcome);
-        self.begin_group(outcome);
-    }
-
     fn end_fetch(&mut self, outcome: &mut Outcome) {
         if let Some((origin, DiskRequest::Fetch { ticket, table, block })) = self.fetches.pop_front() {
             let bad = self.dice.chance(self.health.bad_blocks);
             let gone = !self.manifest.lists(TreeName::Table(table));
-            let feedback = match recovery::read_block(&self.trees, table, block) {
+            let read = recovery::read_block(&self.trees, table, block);
+            if let Some(written) = self.trees.as_written()
+                && let Ok(content) = &read
+            {
+                let fine = recovery::read_block(&written, table, block).as_ref() == Ok(content);
+                self.took(fine, || format!("block {block} of table {}", table.0));
+            }
+            let feedback = match read {
                 Ok(block) if !bad && !gone => Feedback::Fetched { ticket, block },
                 _ if gone => Feedback::TableGone { ticket },
                 Ok(_) => Feedback::FetchFailed { ticket },
+                Err(_) if self.damaged => Feedback::FetchFailed { ticket },
                 Err(error) => panic!("a stored block can't be read back: {error}"),
             };
             outcome.answers.push((origin, feedback));
         }
         if !self.fetches.is_empty() {
             outcome.turns.push((self.read_us(), Turn::Fetch));
-        }
-    }
-}
-
-impl Group {
-    fn add(&mut self, trees: &SimTrees, origin: Origin, request: DiskRequest) {
-        match request {
-            DiskRequest::Append(record) => {
-                let shard = shard_of(origin);
-                log::put_entry(&mut self.content, shard, record.lsn, &record.bytes);
-                let last = self.last.entry(shard).or_default();
-                *last = record.lsn.max(*last);
-                self.durable.insert(origin, record.lsn);
-            }
-            DiskRequest::Save { slot, bytes } => {
-                self.stale.push(cell_of(slot).write(trees, &bytes).expect("memory takes all"));
-                self.saves = true;
-                self.answers.push((origin, Feedback::Saved { slot }));
-            }
-            DiskRequest::Load { slot } => {
-                let bytes = cell_of(slot).read(trees).expect("a slot is whole");
-                self.answers.push((origin, Feedback::Loaded { slot, bytes }));
-            }
-            DiskRequest::Recover => self.recovers.push(origin),
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {
-                unreachable!("not of the commit queue")
-            }
         }
     }
 }

@@ -2,9 +2,9 @@
 //! tables are merged, a little at a time when nothing else is to be done; shards are read back.
 
 use super::{Disk, FIRST_SHARD, Origin, Outcome, Turn, shard_of};
-use anser_machine::{Feedback, Frozen, Lsn, StoredTable, TableId};
+use anser_machine::{Feedback, Frozen, LogRecord, Lsn, StoredTable, TableId};
 use anser_storage::compaction::Merge;
-use anser_storage::store::{Part, TableEntry, TreeName, Trees, install, recovery};
+use anser_storage::store::{Manifest, Part, StoreError, TableEntry, TreeName, Trees, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -50,9 +50,9 @@ fn listed(written: Vec<(TableEntry, Bytes)>) -> (Vec<TableEntry>, Vec<StoredTabl
 
 impl Disk {
     /// Begins the next job, if there is one and none is under way.
-    pub(super) fn begin_tables(&mut self, outcome: &mut Outcome) {
+    pub(super) fn begin_tables(&mut self, outcome: &mut Outcome) -> Result<(), StoreError> {
         if self.at_tables.is_some() {
-            return;
+            return Ok(());
         }
         self.at_tables = Some(match self.table_jobs.pop_front() {
             Some(TableJob::Flush { origin, frozen, through }) => {
@@ -61,14 +61,15 @@ impl Disk {
                     *next += 1;
                     TableId(*next - 1)
                 };
-                let tables = install::write_frozen(&self.trees, &mut next_id, shard_of(origin), &frozen);
-                Stage::Written { origin, through, tables: tables.expect("memory takes all") }
+                let tables = install::write_frozen(&self.trees, &mut next_id, shard_of(origin), &frozen)?;
+                Stage::Written { origin, through, tables }
             }
             Some(TableJob::Recover { origin }) => Stage::Reading { origin },
             None if self.merging.is_some() => Stage::Merging,
-            None => return,
+            None => return Ok(()),
         });
         outcome.turns.push((self.sync_us(), Turn::Tables));
+        Ok(())
     }
 
     /// Begins a merge, if none is under way and its tables are there.
@@ -78,75 +79,82 @@ impl Disk {
         shard: u32,
         inputs: &[TableId],
         outcome: &mut Outcome,
-    ) {
-        let merge = Merge::begin(&self.trees, &self.manifest, shard, inputs);
-        match merge.expect("what was synced can be read back") {
+    ) -> Result<(), StoreError> {
+        match Merge::begin(&self.trees, &self.manifest, shard, inputs)? {
             Some(merge) if self.merging.is_none() => {
                 self.merging = Some(Merging { origin, shard, merge, written: false });
             }
             Some(_) | None => outcome.answers.push((origin, Feedback::Merged { shard, bytes: 0 })),
         }
+        Ok(())
     }
 
     /// A step of the present job has ended.
-    pub(super) fn next_stage(&mut self, outcome: &mut Outcome) {
+    pub(super) fn next_stage(&mut self, outcome: &mut Outcome) -> Result<(), StoreError> {
         match self.at_tables.take() {
             Some(Stage::Written { origin, through, tables }) => {
-                self.trees.sync_part(Part::Tables).expect("memory syncs");
+                self.trees.sync_part(Part::Tables)?;
                 self.at_tables = Some(Stage::Synced { origin, through, tables });
                 outcome.turns.push((self.sync_us(), Turn::Tables));
-                return;
+                return Ok(());
             }
             Some(Stage::Synced { origin, through, tables }) => {
                 let (entries, tables) = listed(tables);
                 let shard = shard_of(origin);
-                let listed = self.drop_needless(|manifest| manifest.install(shard, entries, through));
-                listed.expect("memory takes all");
+                self.drop_needless(|manifest| manifest.install(shard, entries, through))?;
                 outcome.answers.push((origin, Feedback::Flushed { tables, through }));
             }
-            Some(Stage::Merging) => self.go_on_merging(outcome),
-            Some(Stage::Reading { origin }) => self.read_back(origin, outcome),
+            Some(Stage::Merging) => self.go_on_merging(outcome)?,
+            Some(Stage::Reading { origin }) => self.read_back(origin, outcome)?,
             None => {}
         }
-        self.begin_tables(outcome);
+        self.begin_tables(outcome)
     }
 
-    fn go_on_merging(&mut self, outcome: &mut Outcome) {
-        let Some(mut merging) = self.merging.take() else { return };
+    fn go_on_merging(&mut self, outcome: &mut Outcome) -> Result<(), StoreError> {
+        let Some(mut merging) = self.merging.take() else { return Ok(()) };
         if !merging.written {
             let next = &mut self.next_table;
             let mut next_id = || {
                 *next += 1;
                 TableId(*next - 1)
             };
-            let step = merging.merge.step(&self.trees, MERGE_BYTES, &mut next_id);
-            merging.written = step.expect("what was synced can be read back");
+            merging.written = merging.merge.step(&self.trees, MERGE_BYTES, &mut next_id)?;
             self.merging = Some(merging);
-            return;
+            return Ok(());
         }
-        self.trees.sync_part(Part::Tables).expect("memory syncs");
+        self.trees.sync_part(Part::Tables)?;
         let Merging { origin, shard, merge, .. } = merging;
         let merged = merge.finish();
         let (bytes, removed) = (merged.bytes(), merged.removed);
         let (entries, added) = listed(merged.added);
-        self.change_manifest(|manifest| manifest.replace(&removed, entries)).expect("memory takes all");
+        self.change_manifest(|manifest| manifest.replace(&removed, entries))?;
         let place = FIRST_SHARD + shard as usize;
         if let Some(life) = self.askers.get(&place) {
             let told = Feedback::TablesReplaced { removed: removed.clone(), added };
             outcome.answers.push(((place, *life), told));
         }
         for table in removed {
-            self.trees.drop_tree(TreeName::Table(table)).expect("memory takes all");
+            self.trees.drop_tree(TreeName::Table(table))?;
         }
         outcome.answers.push((origin, Feedback::Merged { shard, bytes }));
+        Ok(())
     }
 
-    fn read_back(&self, origin: Origin, outcome: &mut Outcome) {
+    fn read_back(&mut self, origin: Origin, outcome: &mut Outcome) -> Result<(), StoreError> {
         let shard = shard_of(origin);
-        let tables = recovery::tables_of(&self.trees, &self.manifest, shard);
-        let tables = tables.expect("what was synced can be read back");
-        let read = recovery::log_of(&self.trees, &self.manifest, shard);
-        let (records, next) = read.expect("what was synced can be read back");
+        let read = read_shard(&self.trees, &self.manifest, shard);
+        if let Some(written) = self.trees.as_written()
+            && let Ok(content) = &read
+        {
+            let fine = read_shard(&written, &self.manifest, shard).as_ref() == Ok(content);
+            self.took(fine, || format!("shard {shard}"));
+        }
+        let (tables, records, next) = match read {
+            Ok(read) => read,
+            Err(error) if self.damaged => return Err(error),
+            Err(error) => panic!("what was synced can't be read back: {error}"),
+        };
         outcome.answers.push((origin, Feedback::RecoveredTables { tables }));
         let mut records = records.as_slice();
         while records.len() > RECORDS_MAX {
@@ -156,5 +164,15 @@ impl Disk {
         }
         let last = Feedback::RecoveredLog { records: records.to_vec(), next: Some(next) };
         outcome.answers.push((origin, last));
+        Ok(())
     }
+}
+
+/// A shard's tables with their metadata, its log, and the position of the next record.
+type Shard = (Vec<StoredTable>, Vec<LogRecord>, Lsn);
+
+fn read_shard(trees: &impl Trees, manifest: &Manifest, shard: u32) -> Result<Shard, StoreError> {
+    let tables = recovery::tables_of(trees, manifest, shard)?;
+    let (records, next) = recovery::log_of(trees, manifest, shard)?;
+    Ok((tables, records, next))
 }

@@ -1,15 +1,15 @@
 //! Ordered trees in memory, as a tree store on a disk is after a crash: what was synced is there, and of what came after,
-//! whatever was put first.
+//! whatever was put first. They may be damaged, put back from a backup, or have no room.
 
 use anser_storage::store::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// One tree. Segments of the log have dense keys, laid out beforehand: a list is ten times as fast.
-#[derive(Debug)]
-enum Tree {
+#[derive(Clone, Debug)]
+pub(super) enum Tree {
     Map(BTreeMap<Vec<u8>, Bytes>),
     List(Vec<Option<Bytes>>),
 }
@@ -28,7 +28,7 @@ impl Tree {
         }
     }
 
-    fn get(&self, key: &[u8]) -> Option<&Bytes> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Bytes> {
         match self {
             Tree::Map(map) => map.get(key),
             Tree::List(list) => list.get(place(key))?.as_ref(),
@@ -36,7 +36,7 @@ impl Tree {
     }
 
     /// Sets or removes; gives what was there.
-    fn set(&mut self, key: &[u8], value: Option<Bytes>) -> Option<Bytes> {
+    pub(super) fn set(&mut self, key: &[u8], value: Option<Bytes>) -> Option<Bytes> {
         match (self, value) {
             (Tree::Map(map), Some(value)) => map.insert(key.to_vec(), value),
             (Tree::Map(map), None) => map.remove(key),
@@ -61,7 +61,7 @@ impl Tree {
         }
     }
 
-    fn walk(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    pub(super) fn walk(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
         match self {
             Tree::Map(map) => map.iter().try_for_each(|(key, value)| visit(key, value)),
             Tree::List(list) => (0_u64..).zip(list).try_for_each(|(key, value)| match value {
@@ -73,11 +73,13 @@ impl Tree {
 }
 
 /// How to take one unsynced change back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Undo {
     Key(TreeName, Vec<u8>, Option<Bytes>),
     /// A key of the log.
     Sequence(u64, [u8; 8], Option<Bytes>),
+    /// Keys of a new segment, from this one on, that were laid out one after the other.
+    LaidOut(u64, usize),
     Tree(TreeName, Tree),
 }
 
@@ -85,13 +87,53 @@ impl Undo {
     fn part(&self) -> Part {
         match self {
             Undo::Key(name, ..) | Undo::Tree(name, _) => name.part(),
-            Undo::Sequence(..) => Part::Log,
+            Undo::Sequence(..) | Undo::LaidOut(..) => Part::Log,
         }
     }
 }
 
+pub(super) type Content = BTreeMap<TreeName, Tree>;
+
+/// Takes changes back, the last one first.
+fn take_back(content: &mut Content, undos: impl DoubleEndedIterator<Item = Undo>) {
+    for undo in undos.rev() {
+        match undo {
+            Undo::Key(name, key, before) => restore(content, name, &key, before),
+            Undo::Sequence(segment, key, before) => restore(content, TreeName::Log(segment), &key, before),
+            Undo::LaidOut(segment, from) => {
+                let name = TreeName::Log(segment);
+                if let Some(Tree::List(list)) = content.get_mut(&name) {
+                    list.truncate(from);
+                    if list.is_empty() {
+                        content.remove(&name);
+                    }
+                }
+            }
+            Undo::Tree(name, tree) => {
+                content.insert(name, tree);
+            }
+        }
+    }
+}
+
+/// What there is room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Everything.
+    #[default]
+    Plenty,
+    /// So many more keys, then writes are refused.
+    Keys(u32),
+    /// Writes are taken, and syncs refused.
+    NoSync,
+}
+
+/// What was on a disk at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct Image(Content);
+
 /// Sets a key back; a tree without keys is none.
-fn restore(content: &mut BTreeMap<TreeName, Tree>, name: TreeName, key: &[u8], before: Option<Bytes>) {
+fn restore(content: &mut Content, name: TreeName, key: &[u8], before: Option<Bytes>) {
     let gone = before.is_none();
     let tree = content.entry(name).or_insert_with(|| Tree::new(name));
     tree.set(key, before);
@@ -103,11 +145,14 @@ fn restore(content: &mut BTreeMap<TreeName, Tree>, name: TreeName, key: &[u8], b
 /// The trees of one disk.
 #[derive(Debug, Default)]
 pub(crate) struct SimTrees {
-    content: RefCell<BTreeMap<TreeName, Tree>>,
+    pub(super) content: RefCell<Content>,
     /// What changed since the last sync, the first change first.
     unsynced: RefCell<Vec<Undo>>,
     /// Whether syncs do nothing and say that they did.
-    lies: RefCell<bool>,
+    lies: Cell<bool>,
+    room: Cell<Room>,
+    /// Damaged values, as they were written.
+    pub(super) damaged: RefCell<BTreeMap<(TreeName, Vec<u8>), Bytes>>,
 }
 
 impl SimTrees {
@@ -119,39 +164,80 @@ impl SimTrees {
     /// A crash that keeps of each part the first so many changes since its last sync.
     pub fn crash(&self, mut kept: impl FnMut(Part, usize) -> usize) {
         let mut content = self.content.borrow_mut();
-        let mut taken_back = Vec::new();
         for part in Part::ALL {
-            let mut of_part: Vec<Undo> =
-                self.unsynced.borrow_mut().extract_if(.., |undo| undo.part() == part).collect();
+            let mut unsynced = self.unsynced.borrow_mut();
+            let of_part: Vec<Undo> = unsynced.extract_if(.., |undo| undo.part() == part).collect();
             let kept = kept(part, of_part.len());
-            taken_back.extend(of_part.split_off(kept));
-        }
-        for undo in taken_back.into_iter().rev() {
-            match undo {
-                Undo::Key(name, key, before) => restore(&mut content, name, &key, before),
-                Undo::Sequence(segment, key, before) => {
-                    restore(&mut content, TreeName::Log(segment), &key, before);
-                }
-                Undo::Tree(name, tree) => {
-                    content.insert(name, tree);
-                }
-            }
+            take_back(&mut content, of_part.into_iter().skip(kept));
         }
     }
 
     /// Lets syncs lie from now on.
     pub fn lie(&self) {
-        *self.lies.borrow_mut() = true;
+        self.lies.set(true);
+    }
+
+    /// There is so much room from now on.
+    pub fn set_room(&self, room: Room) {
+        self.room.set(room);
+    }
+
+    /// Whether there is room for everything.
+    pub fn has_room(&self) -> bool {
+        self.room.get() == Room::Plenty
+    }
+
+    /// What a power cut would leave now.
+    pub fn image(&self) -> Image {
+        let mut content = self.content.borrow().clone();
+        take_back(&mut content, self.unsynced.borrow().iter().cloned());
+        Image(content)
+    }
+
+    /// All is as it was.
+    pub fn put_back(&self, image: Image) {
+        *self.content.borrow_mut() = image.0;
+        self.unsynced.borrow_mut().clear();
+        self.damaged.borrow_mut().clear();
     }
 
     fn set(&self, name: TreeName, key: &[u8], value: Option<Bytes>) {
         let mut content = self.content.borrow_mut();
-        let before = content.entry(name).or_insert_with(|| Tree::new(name)).set(key, value);
+        let tree = content.entry(name).or_insert_with(|| Tree::new(name));
+        let mut unsynced = self.unsynced.borrow_mut();
+        if let (TreeName::Log(segment), Tree::List(list), Some(value)) = (name, &mut *tree, &value)
+            && value.is_empty()
+            && list.len() == place(key)
+        {
+            match unsynced.last() {
+                Some(Undo::LaidOut(last, _)) if *last == segment => {}
+                Some(_) | None => unsynced.push(Undo::LaidOut(segment, list.len())),
+            }
+            list.push(Some(Bytes::new()));
+            return;
+        }
+        let before = tree.set(key, value);
         let undo = match (name, key.try_into()) {
             (TreeName::Log(segment), Ok(key)) => Undo::Sequence(segment, key, before),
             _ => Undo::Key(name, key.to_vec(), before),
         };
-        self.unsynced.borrow_mut().push(undo);
+        unsynced.push(undo);
+        let mut damaged = self.damaged.borrow_mut();
+        if !damaged.is_empty() {
+            damaged.remove(&(name, key.to_vec()));
+        }
+    }
+
+    /// Takes one key from the room that there is.
+    fn take_room(&self) -> Result<(), StoreError> {
+        match self.room.get() {
+            Room::Plenty | Room::NoSync => Ok(()),
+            Room::Keys(0) => Err(StoreError::Failed("no space left".to_owned())),
+            Room::Keys(left) => {
+                self.room.set(Room::Keys(left - 1));
+                Ok(())
+            }
+        }
     }
 }
 
@@ -162,6 +248,7 @@ impl Trees for SimTrees {
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes in {tree}", value.len());
+        self.take_room()?;
         self.set(tree, key, Some(Bytes::copy_from_slice(value)));
         Ok(())
     }
@@ -186,12 +273,16 @@ impl Trees for SimTrees {
     fn drop_tree(&self, tree: TreeName) -> Result<(), StoreError> {
         if let Some(before) = self.content.borrow_mut().remove(&tree) {
             self.unsynced.borrow_mut().push(Undo::Tree(tree, before));
+            self.damaged.borrow_mut().retain(|(name, _), _| *name != tree);
         }
         Ok(())
     }
 
     fn sync_part(&self, part: Part) -> Result<(), StoreError> {
-        if !*self.lies.borrow() {
+        if self.room.get() == Room::NoSync {
+            return Err(StoreError::Failed("no space left".to_owned()));
+        }
+        if !self.lies.get() {
             self.unsynced.borrow_mut().retain(|undo| undo.part() != part);
         }
         Ok(())
@@ -222,5 +313,31 @@ mod tests {
             (None, vec![TreeName::Manifest, LOG])
         );
         assert_eq!(trees.unsynced(), 0);
+    }
+
+    #[test]
+    fn a_crash_takes_a_layout_back_and_a_backup_has_what_was_synced() {
+        let trees = SimTrees::default();
+        trees.put(TreeName::Slots, b"c", b"1").unwrap();
+        trees.sync().unwrap();
+        KEYS.iter().for_each(|key| trees.put(LOG, key, b"").unwrap());
+        trees.put(LOG, &KEYS[1], b"1").unwrap();
+        assert_eq!(trees.unsynced(), 2);
+        let image = trees.image();
+        trees.crash(|_, _| 1);
+        assert_eq!(trees.get(LOG, &KEYS[1]).unwrap().unwrap(), "");
+        trees.put_back(image);
+        assert_eq!(trees.names().unwrap(), [TreeName::Slots]);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_writes_or_syncs() {
+        let trees = SimTrees::default();
+        trees.set_room(Room::Keys(1));
+        assert!(trees.put(LOG, &KEYS[0], b"1").is_ok() && trees.put(LOG, &KEYS[1], b"1").is_err());
+        trees.set_room(Room::NoSync);
+        assert!(trees.put(LOG, &KEYS[1], b"1").is_ok() && trees.sync().is_err());
+        trees.set_room(Room::Plenty);
+        assert!(trees.sync().is_ok());
     }
 }

@@ -1,21 +1,33 @@
-//! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it.
+//! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it, or every folder that
+//! held it durably when it was acknowledged was lost since.
 
 use super::shown;
-use crate::truth::{Fate, Truth};
+use crate::truth::{Fate, Folder, Truth};
 use anser_model::KeyState;
+
+/// What is known of a write.
+#[derive(Clone, Copy)]
+enum Known {
+    Nothing,
+    Survives,
+    Lost,
+}
 
 /// Judges one key, from all that its replicas hold durably.
 pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(), String> {
-    let mut known: Vec<Option<bool>> = vec![None; truth.writes.len()];
+    let mut known = vec![Known::Nothing; truth.writes.len()];
     for (rid, _) in merged.live() {
         if let Some(write) = truth.write_of(rid) {
-            known[write] = Some(true);
+            known[write] = Known::Survives;
         }
     }
-    for number in truth.slots[slot].writes.iter().copied() {
+    // The newest first: what settled an older one is known by then.
+    for number in truth.slots[slot].writes.iter().rev().copied() {
         let write = &truth.writes[number];
+        let whole = |node: &usize| truth.folders[*node] == Folder::Whole;
         if let Fate::Acked { at, .. } = write.fate
             && !survives(truth, number, &mut known)
+            && write.held_by.iter().any(whole)
         {
             let rid = shown(&write.rid);
             return Err(format!(
@@ -28,29 +40,23 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(),
 }
 
 /// Whether a write is live, or settled by one that survives.
-fn survives(truth: &Truth, write: usize, known: &mut [Option<bool>]) -> bool {
+fn survives(truth: &Truth, write: usize, known: &mut [Known]) -> bool {
     let mut stack = vec![write];
     let mut visited = Vec::new();
     while let Some(next) = stack.pop() {
         match known[next] {
-            Some(true) => {
-                known[write] = Some(true);
+            Known::Survives => {
+                // Whether the others on the way do is not known: not each of them led here.
+                visited.into_iter().for_each(|visited: usize| known[visited] = Known::Nothing);
+                known[write] = Known::Survives;
                 return true;
             }
-            Some(false) => continue,
-            None => {}
+            Known::Lost => continue,
+            Known::Nothing => {}
         }
-        if visited.contains(&next) {
-            continue;
-        }
+        known[next] = Known::Lost;
         visited.push(next);
-        let written = &truth.writes[next];
-        let minted = |write: &usize| !truth.writes[*write].dots.is_empty();
-        stack.extend(written.settled_by.iter().map(|(write, _)| *write));
-        stack.extend(written.seen_by.iter().copied().filter(minted));
-    }
-    for dead in visited {
-        known[dead] = Some(false);
+        stack.extend(truth.settlers(next));
     }
     false
 }

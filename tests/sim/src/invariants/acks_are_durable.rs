@@ -16,9 +16,8 @@ pub(crate) fn check(truth: &Truth, write: usize, level: Level, holders: &[NodeId
     if met {
         return Ok(());
     }
-    let states = slot.sites.iter().map(|site| {
-        let node = truth.node(&site.node);
-        let state = truth.copies[node].durable(written.slot);
+    let states = slot.sites.iter().zip(&slot.nodes).map(|(site, node)| {
+        let state = truth.copies[*node].durable(written.slot);
         format!("node {node} holds {:?} (asked: {})", state.context(), holders.contains(&site.node))
     });
     Err(format!(

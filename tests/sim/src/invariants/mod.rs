@@ -5,29 +5,37 @@
 
 pub(crate) mod acked_write_survives;
 pub(crate) mod acks_are_durable;
+pub(crate) mod contexts_grow;
+pub(crate) mod damage_is_noticed;
 pub(crate) mod dots_are_unique;
 pub(crate) mod failed_leaves_nothing;
 pub(crate) mod incarnations_grow;
 pub(crate) mod nothing_from_nowhere;
 pub(crate) mod nothing_is_left_over;
+pub(crate) mod outsiders_stay_out;
+pub(crate) mod queues_are_bounded;
+pub(crate) mod quorums_intersect;
 pub(crate) mod reads_see_acked_writes;
 pub(crate) mod receipts_tell_the_truth;
 pub(crate) mod replicas_agree;
 pub(crate) mod retries_make_no_sibling;
+pub(crate) mod sessions_go_forward;
 pub(crate) mod settled_stays_settled;
+pub(crate) mod settling_has_no_cycle;
 pub(crate) mod shown_is_durable;
 pub(crate) mod siblings_are_concurrent;
 pub(crate) mod steps_grow;
 pub(crate) mod strict_reads_never_go_back;
+pub(crate) mod synced_is_read_back;
 pub(crate) mod views_agree;
 
-use crate::truth::Truth;
+use crate::truth::{Truth, Written};
 use anser_model::{Context, Rid};
 use anser_proto::client::GetReply;
 use std::collections::BTreeSet;
 
 /// What was true when a read began.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ReadStart {
     pub at: u64,
     pub slot: usize,
@@ -51,21 +59,28 @@ pub(crate) struct Read<'a> {
     pub shown: Vec<usize>,
 }
 
+impl Read<'_> {
+    /// Whether a write is among what its token has seen.
+    fn has_seen(&self, write: &Written) -> bool {
+        write.dots.iter().any(|dot| self.context.contains(dot)) || self.rids.contains(&write.hash)
+    }
+}
+
 /// Whether a read knows of a write: it is among what its token has seen, or a write that settled it is.
 pub(crate) fn is_known(truth: &Truth, read: &Read<'_>, write: usize) -> bool {
+    // Nearly always at once.
+    if read.has_seen(&truth.writes[write]) {
+        return true;
+    }
     let mut stack = vec![write];
     let mut visited = BTreeSet::new();
     while let Some(next) = stack.pop() {
         let written = &truth.writes[next];
-        let seen = read.rids.contains(&written.rid.hash64())
-            || written.dots.iter().any(|dot| read.context.contains(dot));
-        if seen {
+        if read.has_seen(written) {
             return true;
         }
         if visited.insert(next) {
-            let minted = |write: &usize| !truth.writes[*write].dots.is_empty();
-            stack.extend(written.settled_by.iter().map(|(write, _)| *write));
-            stack.extend(written.seen_by.iter().copied().filter(minted));
+            stack.extend(truth.settlers(next));
         }
     }
     false

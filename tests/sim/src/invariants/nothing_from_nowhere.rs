@@ -2,6 +2,7 @@
 //! it, and no delete.
 
 use super::number_of;
+use crate::clients::FILL;
 use crate::truth::Truth;
 use anser_proto::client::GetReply;
 
@@ -14,7 +15,10 @@ pub(crate) fn check(truth: &Truth, slot: usize, reply: &GetReply) -> Result<Vec<
         else {
             return Err(format!("a value that nobody wrote: {:?}", version.value));
         };
-        if write.slot != slot || write.is_delete || write.issued.ms() != version.written_at_ms {
+        let as_written =
+            version.value.len() == write.length && version.value[8..].iter().all(|byte| *byte == FILL);
+        if !as_written || write.slot != slot || write.is_delete || write.issued.ms() != version.written_at_ms
+        {
             return Err(format!("write {number} shown as {version:?}, and it was {write:?}"));
         }
         if truth.dots.get(&version.dot) != Some(&number) {

@@ -8,11 +8,9 @@ use crate::truth::{Fate, Truth};
 pub(crate) fn check(truth: &Truth, read: &Read<'_>) -> Result<(), String> {
     let start = read.start;
     let slot = &truth.slots[start.slot];
-    if read.context.covers(&start.acked) && slot.acked_twice.is_empty() {
-        return Ok(());
-    }
     // The long way: a context may lack a dot of a write that was minted twice, or settled where the reader did not look.
-    for write in slot.writes.iter().copied() {
+    let doubtful = if read.context.covers(&start.acked) { &slot.acked_twice } else { &slot.writes };
+    for write in doubtful.iter().copied() {
         let Fate::Acked { needed, at } = truth.writes[write].fate else { continue };
         let before = at <= start.at && needed + start.needed > slot.sites.len();
         if before && !is_known(truth, read, write) {

@@ -10,9 +10,23 @@ use anser_model::state::{SETTLED_MAX, Seen};
 use anser_model::{Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, Rid, Token};
 use anser_storage::StoreKey;
 use bytes::Bytes;
-pub(crate) use copies::Copies;
+pub(crate) use copies::{Backup, Copies};
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
+
+/// What is to be expected of the folder that a node was founded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// It has all that was synced.
+    Whole,
+    /// Something in it is not what was written, noticed or not.
+    Damaged,
+    /// It was put back from an old copy.
+    Old,
+    /// It is gone: the node has another, and is outside.
+    Gone,
+}
 
 /// How a write ended for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +45,8 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub rid: Rid,
+    /// The request id as tokens name it.
+    pub hash: u64,
     pub slot: usize,
     pub issued: Hlc,
     pub is_delete: bool,
@@ -43,6 +59,10 @@ pub(crate) struct Written {
     pub settled_by: Vec<(usize, Dot)>,
     /// How often it was tried.
     pub attempts: u32,
+    /// The value's length; a value is its write's number and then dots.
+    pub length: usize,
+    /// The nodes that held it durably when it was acknowledged.
+    pub held_by: Vec<usize>,
 }
 
 /// One key under test, in one keyspace.
@@ -53,6 +73,8 @@ pub(crate) struct Slot {
     pub key: Key,
     pub store_key: Bytes,
     pub sites: Vec<Site>,
+    /// The places of the nodes that hold it, as `sites` has them.
+    pub nodes: Vec<usize>,
     pub strict: bool,
     pub read: Level,
     pub write: Level,
@@ -66,6 +88,8 @@ pub(crate) struct Slot {
     pub shown: Context,
     /// The writes that strict reads have shown, and when each was shown first.
     pub shown_writes: BTreeMap<usize, u64>,
+    /// The state that was appended last anywhere: replicas mostly append the same.
+    last: Option<(Bytes, Rc<KeyState>)>,
 }
 
 /// What really happened.
@@ -78,8 +102,10 @@ pub(crate) struct Truth {
     by_rid: HashMap<Rid, usize>,
     by_hash: HashMap<u64, usize>,
     by_store_key: HashMap<Bytes, usize>,
-    /// What each node's copies hold.
+    /// What each node's copies hold. Of a folder that is gone: what it held.
     pub copies: Vec<Copies>,
+    /// What became of each node's folder.
+    pub folders: Vec<Folder>,
 }
 
 /// What a mint did, for the invariants to judge.
@@ -89,6 +115,16 @@ pub(crate) struct Mint {
     pub dot: Dot,
     /// Whether the dot had been given to another write.
     pub reused: Option<usize>,
+    /// The writes that it took off the copy.
+    pub took_off: Vec<usize>,
+}
+
+/// What a copy appended.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub before: Rc<KeyState>,
+    pub after: Rc<KeyState>,
+    pub mints: Vec<Mint>,
 }
 
 impl Slot {
@@ -97,12 +133,24 @@ impl Slot {
         let partition = u32::from(u16::from_be_bytes([self.store_key[0], self.store_key[1]]));
         (partition % shards) as usize
     }
+
+    fn decode(&mut self, state: &Bytes) -> Rc<KeyState> {
+        if let Some((bytes, decoded)) = &self.last
+            && bytes == state
+        {
+            return decoded.clone();
+        }
+        let decoded = Rc::new(KeyState::decode(state).expect("a copy appends states"));
+        self.last = Some((state.clone(), decoded.clone()));
+        decoded
+    }
 }
 
 impl Truth {
     /// Before anything was written.
     pub fn new(record: Arc<Record>, keys: usize, nodes: usize) -> Truth {
         let mut slots = Vec::new();
+        let place = |site: &Site| record.roster.iter().position(|entry| entry.member.node == site.node);
         for keyspace in &record.keyspaces {
             for number in 0..keys {
                 let key = Key::new(format!("key-{number}").into_bytes()).expect("a short key");
@@ -114,6 +162,7 @@ impl Truth {
                     store_key: StoreKey::new(partition, keyspace.id, &key).as_bytes().clone(),
                     key,
                     acked: vec![Context::default(); sites.len() + 1],
+                    nodes: sites.iter().filter_map(place).collect(),
                     sites,
                     strict: keyspace.quorum == QuorumKind::Strict,
                     read: keyspace.read,
@@ -122,6 +171,7 @@ impl Truth {
                     acked_twice: Vec::new(),
                     shown: Context::default(),
                     shown_writes: BTreeMap::new(),
+                    last: None,
                 });
             }
         }
@@ -129,6 +179,7 @@ impl Truth {
         Truth {
             record,
             copies: (0..nodes).map(|_| Copies::new(slots.len())).collect(),
+            folders: vec![Folder::Whole; nodes],
             slots,
             writes: Vec::new(),
             dots: HashMap::new(),
@@ -148,9 +199,19 @@ impl Truth {
         self.record.roster.iter().position(|entry| entry.member.node == *id).expect("a member")
     }
 
-    /// The places of the nodes that hold a key.
-    pub fn replicas(&self, slot: usize) -> Vec<usize> {
-        self.slots[slot].sites.iter().map(|site| self.node(&site.node)).collect()
+    /// The places of the nodes that hold a key, in folders that are whole.
+    pub fn whole_replicas(&self, slot: usize) -> impl Iterator<Item = usize> + '_ {
+        self.slots[slot].nodes.iter().copied().filter(|node| self.folders[*node] == Folder::Whole)
+    }
+
+    /// Whether a node may lose its folder: of each key's replicas, so many stay whole that a quorum does.
+    pub fn may_lose(&self, node: usize) -> bool {
+        let quorum_stays = |slot: usize| {
+            let nodes = &self.slots[slot].nodes;
+            let left = self.whole_replicas(slot).filter(|replica| *replica != node).count();
+            !nodes.contains(&node) || left > nodes.len() / 2
+        };
+        self.folders[node] == Folder::Whole && (0..self.slots.len()).all(quorum_stays)
     }
 
     /// The write of a request.
@@ -168,45 +229,40 @@ impl Truth {
         }
     }
 
-    /// A client begins a write.
-    pub fn begin(
-        &mut self,
-        rid: Rid,
-        slot: usize,
-        issued: Hlc,
-        is_delete: bool,
-        token: Option<&str>,
-    ) -> usize {
+    /// A client begins a write, having seen these.
+    pub fn begin(&mut self, rid: Rid, slot: usize, issued: Hlc, is_delete: bool, seen: &[u64]) -> usize {
         let number = self.writes.len();
-        let seen = token.and_then(|token| self.open(slot, token).ok()).map_or(Vec::new(), |(_, seen)| seen);
-        for hash in &seen {
+        for hash in seen {
             if let Some(&write) = self.by_hash.get(hash) {
                 self.writes[write].seen_by.push(number);
             }
         }
+        let hash = rid.hash64();
         self.by_rid.insert(rid, number);
-        self.by_hash.insert(rid.hash64(), number);
+        self.by_hash.insert(hash, number);
         self.slots[slot].writes.push(number);
-        let (dots, seen_by, settled_by) = (Vec::new(), Vec::new(), Vec::new());
-        let fate = Fate::Open;
         self.writes.push(Written {
             rid,
+            hash,
             slot,
             issued,
             is_delete,
-            fate,
-            dots,
-            seen_by,
-            settled_by,
+            fate: Fate::Open,
+            dots: Vec::new(),
+            seen_by: Vec::new(),
+            settled_by: Vec::new(),
             attempts: 0,
+            length: 0,
+            held_by: Vec::new(),
         });
         number
     }
 
-    /// A write was acknowledged by as many replicas as its level needs.
-    pub fn acknowledge(&mut self, write: usize, needed: usize, at: u64) {
+    /// A write was acknowledged by as many replicas as its level needs; these hold it.
+    pub fn acknowledge(&mut self, write: usize, needed: usize, at: u64, held_by: Vec<usize>) {
         let written = &mut self.writes[write];
         written.fate = Fate::Acked { needed, at };
+        written.held_by = held_by;
         let slot = &mut self.slots[written.slot];
         match written.dots.as_slice() {
             [dot] => slot.acked.iter_mut().take(needed + 1).for_each(|context| context.insert(dot)),
@@ -214,7 +270,7 @@ impl Truth {
         }
     }
 
-    /// A copy appends a key's new state to its log. The versions that its actor minted in it.
+    /// A copy appends a key's new state to its log. Gives the state before and after, and what its actor minted in it.
     pub fn append(
         &mut self,
         node: usize,
@@ -223,26 +279,44 @@ impl Truth {
         slot: usize,
         state: &Bytes,
         mine: &dyn Fn(&Dot) -> bool,
-    ) -> Vec<Mint> {
-        let after = KeyState::decode(state).expect("a copy appends states");
-        let before = self.copies[node].append(shard, lsn, slot, state.clone(), after.clone());
+    ) -> Appended {
+        let after = self.slots[slot].decode(state);
+        let before = self.copies[node].append(shard, lsn, slot, after.clone());
         let mut mints = Vec::new();
         for (rid, version) in after.live() {
             for dot in version.dots.iter().filter(|dot| mine(dot) && !before.context().contains(dot)) {
                 let Some(write) = self.write_of(rid) else { continue };
                 let reused = self.dots.insert(*dot, write).filter(|other| *other != write);
                 self.writes[write].dots.push(*dot);
-                mints.push(Mint { write, dot: *dot, reused });
-                for (gone, _) in
-                    before.live().iter().filter(|(rid, _)| !after.live().iter().any(|(r, _)| r == rid))
-                {
-                    if let Some(gone) = self.write_of(gone) {
-                        self.writes[gone].settled_by.push((write, *dot));
-                    }
+                let gone =
+                    before.live().iter().filter(|(rid, _)| !after.live().iter().any(|(r, _)| r == rid));
+                let took_off: Vec<usize> = gone.filter_map(|(rid, _)| self.write_of(rid)).collect();
+                for gone in &took_off {
+                    self.writes[*gone].settled_by.push((write, *dot));
                 }
+                mints.push(Mint { write, dot: *dot, reused, took_off });
             }
         }
-        mints
+        Appended { before, after, mints }
+    }
+
+    /// A shard's copy reads back a key's state.
+    pub fn read_back(&mut self, node: usize, lsn: Lsn, slot: usize, state: &Bytes) {
+        let slots = &mut self.slots;
+        self.copies[node].read_back(lsn, slot, || slots[slot].decode(state));
+    }
+
+    /// The writes that settled one: by taking it off a copy, or because their token had seen it.
+    pub fn settlers(&self, write: usize) -> impl Iterator<Item = usize> + '_ {
+        let written = &self.writes[write];
+        let minted = |write: &usize| !self.writes[*write].dots.is_empty();
+        let taken_off = written.settled_by.iter().map(|(write, _)| *write);
+        taken_off.chain(written.seen_by.iter().copied().filter(minted))
+    }
+
+    /// Whether a request settled a write itself.
+    pub fn is_heir(&self, rid: &Rid, write: usize) -> bool {
+        self.write_of(rid).is_some_and(|heir| self.settlers(write).any(|settler| settler == heir))
     }
 
     /// Whether a retry of a write may have come when a copy no longer knew its request: then it may show again as a sibling
@@ -254,18 +328,24 @@ impl Truth {
         retried && self.slots[written.slot].writes.len() >= SETTLED_MAX
     }
 
-    /// All that the replicas of a key hold durably, merged.
+    /// All that the replicas of a key hold durably in whole folders, merged.
     pub fn merged(&self, slot: usize) -> KeyState {
         let mut merged = KeyState::default();
-        for node in self.replicas(slot) {
-            merged.merge(&self.copies[node].durable(slot));
+        for node in self.whole_replicas(slot) {
+            merged.merge(self.copies[node].durable(slot));
         }
         merged
+    }
+
+    /// The nodes that hold a write durably, or did until their folder was lost.
+    pub fn holders(&self, slot: usize, write: usize) -> impl Iterator<Item = usize> + '_ {
+        let holds = move |node: &usize| self.copies[*node].held(slot).any(|state| self.knows(state, write));
+        self.slots[slot].nodes.iter().copied().filter(holds)
     }
 
     /// Whether a copy's state knows of a write: it is live there, or settled.
     pub fn knows(&self, state: &KeyState, write: usize) -> bool {
         let written = &self.writes[write];
-        state.knows(&written.rid) || written.dots.iter().any(|dot| state.context().contains(dot))
+        written.dots.iter().any(|dot| state.context().contains(dot)) || state.knows(&written.rid)
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Cell {
     pub life: u32,
     /// When its timer goes off, in virtual time.
     pub wake: Option<u64>,
+    /// How much is in its mailbox.
+    pub queued: usize,
     /// What came in while there was no machine.
     pub held: Vec<Mail>,
     /// Whether its next step panics.

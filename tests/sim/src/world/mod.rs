@@ -14,13 +14,13 @@ mod talk;
 use crate::clients::Client;
 use crate::coverage::{Coverage, Situation};
 use crate::dice::Dice;
-use crate::disk::{Disk, Health, Turn};
+use crate::disk::{Disk, Health, Image, Turn};
 use crate::faults::{Faults, Undo};
 use crate::invariants::Read;
 use crate::journal::Journal;
 use crate::profile::Profile;
 use crate::schedule::Schedule;
-use crate::truth::Truth;
+use crate::truth::{Backup, Truth};
 use crate::verdicts::{Invariant, Verdicts};
 use crate::{Options, founding};
 use anser_machine::Outbox;
@@ -49,6 +49,10 @@ pub(crate) enum Job {
     Disk { node: usize, boot: u32, turn: Turn },
     /// A node's process starts.
     Start { node: usize, boot: u32 },
+    /// A node's process ends, and starts again so many microseconds later.
+    Stop { node: usize, us: u64 },
+    /// A node's disk is put back as it was.
+    PutBack { node: usize, backup: Box<(Image, Backup)> },
     /// A client's pause or patience ends.
     Client { client: usize, generation: u64 },
     /// A client learns that its request never left.
@@ -77,6 +81,10 @@ pub(crate) struct World {
     pub founded: Vec<bool>,
     /// Whether the next store is a read repair.
     repairing: bool,
+    /// Bytes of the largest state that was appended.
+    largest_state: usize,
+    /// Until when faults go on.
+    pub suffer_until: u64,
     buffer: BytesMut,
     out: Outbox,
 }
@@ -104,7 +112,9 @@ impl World {
         // Every second world has a key that nearly everybody works on: more writes than its settled ids are remembered.
         let hot = dice.chance(500_000).then(|| dice.index(profile.keys * record.keyspaces.len()));
         let clients: Vec<Client> = (0..profile.clients)
-            .map(|number| Client::new(number % dcs, hot, Dice::new(seed, &format!("client-{number}"))))
+            .map(|number| {
+                Client::new(number % dcs, hot, profile.think_ms, Dice::new(seed, &format!("client-{number}")))
+            })
             .collect();
         let ends = nodes.iter().map(dc_of).chain(clients.iter().map(|client| client.dc)).collect();
         World {
@@ -112,6 +122,8 @@ impl World {
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
             repairing: false,
+            largest_state: 0,
+            suffer_until: 0,
             faults: Faults::new(seed),
             journal: Journal::new(options.log),
             schedule: Schedule::new(),
@@ -183,6 +195,8 @@ impl World {
             Job::Reply { client, from, bytes } => self.client_hears(client, from, &bytes),
             Job::Client { client, generation } => self.client_wakes(client, generation),
             Job::ClientNotSent { client, generation } => self.client_not_sent(client, generation),
+            Job::Stop { node, us } => self.stop_for(node, us),
+            Job::PutBack { node, backup } => self.put_back(node, *backup),
             Job::Fault(which) => self.next_fault(which),
             Job::Undo(number) => {
                 if let Some(undo) = self.faults.active.remove(&number) {
@@ -207,6 +221,8 @@ impl World {
             Job::ClientNotSent { client, .. } => (9, *client, &[]),
             Job::Fault(which) => (10, *which, &[]),
             Job::Undo(_) => (11, 0, &[]),
+            Job::Stop { node, .. } => (12, *node, &[]),
+            Job::PutBack { node, .. } => (13, *node, &[]),
         };
         self.journal.event(at, kind << 32 | place as u64, content);
     }

@@ -13,6 +13,7 @@ use anser_model::ring::RosterEntry;
 use anser_model::{Actor as Minter, Dot, Life, NodeId, Step};
 use anser_proto::Tick;
 use anser_replica::{Limits, Replica, ReplicaConfig};
+use anser_storage::LOG_PER_MEMTABLE;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -28,6 +29,9 @@ const ACTORS: usize = COMPACTOR + 1;
 /// The wall clock's reading at the beginning, in milliseconds.
 const WALL_START_MS: u64 = 1_700_000_000_000;
 
+/// More than this never waits in one mailbox: clients and peers are few, and each waits for its answers.
+pub(crate) const MAILBOX_MAX: usize = 1024;
+
 /// What a node's actors are bounded by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -36,6 +40,24 @@ pub(crate) struct Bounds {
     /// Requests that one actor is handed at a time.
     pub requests: usize,
 }
+
+impl Bounds {
+    /// Most bytes of a shard's memtables, where no state was larger than `largest`: what the log keeps for them is read back
+    /// at once.
+    pub fn memtables(&self, largest: usize) -> usize {
+        let one = self.replica.engine.memtable_bytes + largest;
+        one * LOG_PER_MEMTABLE * (self.replica.engine.frozen_max + 1)
+    }
+
+    /// Most requests that wait for a node's disk: what its shards wait for, in their present lives and the one before.
+    pub fn disk(&self) -> usize {
+        let of_shard = self.replica.pending_max + self.replica.engine.frozen_max;
+        SHARDS as usize * 2 * of_shard + SLOT_REQUESTS
+    }
+}
+
+/// Most requests of a membership's two lives that wait for the disk.
+const SLOT_REQUESTS: usize = 12;
 
 /// See the module.
 pub(crate) struct Node {

@@ -1,14 +1,18 @@
 //! What is seen of the machines' effects: the truth follows, and the invariants that hold at every moment are judged.
 
 use super::World;
-use super::node::MEMBERSHIP;
+use super::cell::Actor;
+use super::node::{MAILBOX_MAX, MEMBERSHIP, SHARDS};
 use crate::clients::Client;
 use crate::coverage::Situation;
 use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
-use crate::invariants::{dots_are_unique, failed_leaves_nothing, incarnations_grow, steps_grow};
+use crate::invariants::synced_is_read_back;
+use crate::invariants::{contexts_grow, dots_are_unique, failed_leaves_nothing, incarnations_grow};
+use crate::invariants::{outsiders_stay_out, queues_are_bounded, settling_has_no_cycle, steps_grow};
+use crate::truth::Appended;
 use crate::verdicts::Invariant;
-use anser_machine::{Count, DiskRequest, Fact, Feedback};
+use anser_machine::{Count, DiskRequest, Fact, Feedback, Lsn};
 use anser_model::{Key, KeyspaceId};
 use anser_proto::gossip::{Gossip, PeerState, Rumour};
 use anser_proto::replicate::ReplicaRequest;
@@ -25,17 +29,26 @@ impl World {
         if record.state.len() > 60_000 {
             self.coverage.sometimes(Situation::LargeValue);
         }
+        self.largest_state = self.largest_state.max(record.state.len());
         let (truth, node) = (&mut self.truth, &self.nodes[n]);
         let mine = |dot: &anser_model::Dot| node.minted(shard, dot);
         let number = u32::try_from(shard).expect("few shards");
-        let mints = truth.append(n, number, log_record.lsn, slot, &record.state, &mine);
+        let Appended { before, after, mints } =
+            truth.append(n, number, log_record.lsn, slot, &record.state, &mine);
+        self.judge(Invariant::ContextsGrow, contexts_grow::check(&before, &after));
         for mint in mints {
             let result = dots_are_unique::check(&self.truth, &mint);
             self.judge(Invariant::DotsAreUnique, result);
             let result = failed_leaves_nothing::check(&self.truth, mint.write);
             self.judge(Invariant::FailedLeavesNothing, result);
+            let result = settling_has_no_cycle::check(&self.truth, &mint);
+            self.judge(Invariant::SettlingHasNoCycle, result);
             if self.truth.writes[mint.write].dots.len() > 1 {
                 self.coverage.sometimes(Situation::MintedTwice);
+                let heirs = |live: &(anser_model::Rid, _)| self.truth.is_heir(&live.0, mint.write);
+                if before.live().iter().any(heirs) {
+                    self.coverage.sometimes(Situation::ForgottenRetry);
+                }
             }
             let at = self.now();
             let rid = self.truth.writes[mint.write].rid;
@@ -61,12 +74,12 @@ impl World {
                 for log_record in records {
                     let record = record::decode(&log_record.bytes).expect("what is read back is a record");
                     if let Some(slot) = self.truth.slot_of(record.key.as_bytes()) {
-                        self.truth.copies[n].read_back(log_record, slot, record.state);
+                        self.truth.read_back(n, log_record.lsn, slot, &record.state);
                     }
                     self.coverage.sometimes(Situation::ReplayedLog);
                 }
-                if next.is_some() {
-                    self.remember(n, actor - FIRST_SHARD);
+                if let Some(next) = next {
+                    self.remember(n, actor - FIRST_SHARD, *next);
                 }
             }
             Feedback::Flushed { through, .. } => {
@@ -78,21 +91,60 @@ impl World {
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
             Feedback::TableGone { .. } => self.coverage.sometimes(Situation::TableGone),
             Feedback::TablesReplaced { .. } => self.coverage.sometimes(Situation::TablesMerged),
-            Feedback::FetchFailed { .. }
-            | Feedback::RecoveredTables { .. }
+            Feedback::FetchFailed { .. } | Feedback::DiskFailed => {
+                if self.nodes[n].disk.is_damaged() {
+                    self.coverage.sometimes(Situation::DamageMet);
+                }
+            }
+            Feedback::RecoveredTables { .. }
             | Feedback::Saved { .. }
             | Feedback::Loaded { .. }
-            | Feedback::Merged { .. }
-            | Feedback::DiskFailed => {}
+            | Feedback::Merged { .. } => {}
         }
     }
 
-    fn remember(&mut self, n: usize, shard: usize) {
+    /// A shard is read back; its log goes on at `next`.
+    fn remember(&mut self, n: usize, shard: usize, next: Lsn) {
+        if !self.is_member(n) {
+            return;
+        }
         for slot in 0..self.truth.slots.len() {
-            if self.truth.slots[slot].shard(super::node::SHARDS) == shard {
+            if self.truth.slots[slot].shard(SHARDS) == shard {
+                let result = synced_is_read_back::check(next, self.truth.copies[n].position(slot));
+                self.judge(Invariant::SyncedIsReadBack, result);
                 self.truth.copies[n].remember(slot);
             }
         }
+    }
+
+    /// What an actor holds after a step.
+    pub(super) fn see_queues(&mut self, n: usize, actor: usize) {
+        let node = &self.nodes[n];
+        let (cell, bounds) = (&node.cells[actor], &node.bounds);
+        let mailbox = queues_are_bounded::check("a mailbox", cell.queued, MAILBOX_MAX);
+        let result = match &cell.actor {
+            Some(Actor::Coordinator(machine)) => mailbox.and_then(|()| {
+                queues_are_bounded::check("a coordinator's operations", machine.inflight(), bounds.inflight)
+            }),
+            Some(Actor::Replica(machine)) => mailbox.and_then(|()| {
+                let memtables = bounds.memtables(self.largest_state);
+                queues_are_bounded::check(
+                    "a shard's waiting",
+                    machine.waiting(),
+                    bounds.replica.pending_max,
+                )?;
+                queues_are_bounded::check("a shard's memtables", machine.memtable_bytes(), memtables)
+            }),
+            Some(Actor::Membership(_) | Actor::Compactor(_)) | None => mailbox,
+        };
+        self.judge(Invariant::QueuesAreBounded, result);
+    }
+
+    /// What waits for a node's disk.
+    pub(super) fn see_disk_queue(&mut self, n: usize) {
+        let node = &self.nodes[n];
+        let result = queues_are_bounded::check("a disk's queue", node.disk.queued(), node.bounds.disk());
+        self.judge(Invariant::QueuesAreBounded, result);
     }
 
     /// A node's actors are told something.
@@ -126,6 +178,10 @@ impl World {
             && let Body::Replicate(ReplicaRequest::StoreState { place, key, .. }) = &envelope.body
         {
             self.cover_repair(place.keyspace, key);
+        }
+        if !self.is_member(n) {
+            self.coverage.sometimes(Situation::Outside);
+            self.judge(Invariant::OutsidersStayOut, outsiders_stay_out::check(envelope));
         }
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;

@@ -5,11 +5,21 @@ use super::cell::Mail;
 use super::node::MEMBERSHIP;
 use super::route::OPERATOR;
 use crate::coverage::Situation;
-use crate::schedule::SECOND;
+use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::invariants::damage_is_noticed;
+use crate::invariants::incarnations_grow::Said;
+use crate::schedule::{MS, SECOND};
+use crate::truth::Folder;
 use crate::verdicts::Invariant;
 use crate::world::Job;
+use anser_model::{FolderId, Step};
 use anser_proto::admin::AdminRequest;
 use anser_proto::{Address, Body, Envelope, OpId, Role};
+use anser_storage::store::StoreError;
+
+/// How soon a supervisor starts a process again that could not start.
+const RETRY_US: u64 = 300 * MS;
 
 impl World {
     /// A node's process starts: its store is opened, its actors are built.
@@ -19,12 +29,12 @@ impl World {
         }
         let at = self.schedule.now();
         self.journal.line(at, || format!("node {n} starts"));
-        let opened = self.nodes[n].disk.open().map_err(|error| format!("node {n}: {error}"));
-        let fine = opened.is_ok();
-        self.judge(Invariant::StoreOpensAgain, opened);
-        if !fine {
-            return;
+        let opened = self.nodes[n].disk.open();
+        self.judge_damage(n);
+        if let Err(error) = opened {
+            return self.cannot_start(n, &error);
         }
+        self.judge(Invariant::StoreOpensAgain, Ok(()));
         self.nodes[n].begin(at);
         for actor in 0..self.nodes[n].cells.len() {
             self.build(n, actor);
@@ -32,6 +42,60 @@ impl World {
         if !self.founded[n] {
             self.found(n);
         }
+    }
+
+    /// A node's store does not open. Where there is no room the supervisor tries again; what is damaged is an operator's.
+    fn cannot_start(&mut self, n: usize, error: &StoreError) {
+        let at = self.schedule.now();
+        self.journal.line(at, || format!("node {n} can't start: {error}"));
+        match error {
+            StoreError::Failed(_) if !self.nodes[n].disk.has_room() => {
+                self.coverage.sometimes(Situation::StartedFull);
+                self.start_after(n, RETRY_US);
+            }
+            StoreError::Damaged(_) if self.nodes[n].disk.is_damaged() => {
+                self.coverage.sometimes(Situation::DamageRefused);
+            }
+            StoreError::Failed(_) | StoreError::Damaged(_) => {
+                self.judge(Invariant::StoreOpensAgain, Err(format!("node {n}: {error}")));
+            }
+        }
+    }
+
+    /// A disk has read: what is damaged must not be taken for good.
+    pub(super) fn judge_damage(&mut self, n: usize) {
+        let (reads, misread) = self.nodes[n].disk.take_reads_of_damaged();
+        if reads > 0 {
+            self.judge(Invariant::DamageIsNoticed, damage_is_noticed::check(misread));
+        }
+    }
+
+    /// A node gets an empty folder in place of its own, as of the next start: it is outside then, and for good.
+    pub fn lose_folder(&mut self, n: usize) {
+        self.truth.folders[n] = Folder::Gone;
+        let seed = self.nodes[n].dice.u64();
+        let node = &mut self.nodes[n];
+        node.entry.member.folder = FolderId(node.dice.u128().to_le_bytes());
+        node.disk = Disk::create(Dice::new(seed, "disk"), node.disk.health);
+        (node.step_said, node.said) = (Step(0), Said::default());
+        // The operator may well try to found the cluster there again.
+        self.founded[n] = false;
+    }
+
+    /// Folders that are damaged, noticed or not, are set aside, and the nodes get empty ones.
+    pub fn set_damaged_aside(&mut self) {
+        for n in 0..self.nodes.len() {
+            if self.truth.folders[n] == Folder::Damaged {
+                self.kill(n, false);
+                self.lose_folder(n);
+                self.start_after(n, MS);
+            }
+        }
+    }
+
+    /// Whether a node is a member still: its folder is the one that the ring names.
+    pub fn is_member(&self, n: usize) -> bool {
+        self.truth.folders[n] != Folder::Gone
     }
 
     /// Plans the start of a node that is down.
@@ -87,8 +151,7 @@ impl World {
             body: Body::Admin(request),
         };
         // By then the slots are read, unless the disk is very slow: a node that is not founded is asked again at its next start.
-        let (at, boot) = (self.schedule.now() + SECOND, node.boot);
-        let mail = Mail::Message(Box::new(envelope));
-        self.schedule.at(at, Job::Mail { node: n, boot, actor: MEMBERSHIP, mail });
+        let at = self.schedule.now() + SECOND;
+        self.post_at(n, MEMBERSHIP, at, Mail::Message(Box::new(envelope)));
     }
 }

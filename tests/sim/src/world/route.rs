@@ -62,10 +62,10 @@ impl World {
         if !self.transmit(n, to, &envelope, now) && told {
             self.coverage.inject(Injected::NotSent);
             let us = self.nodes[n].dice.below(SECOND / 2);
-            let (boot, refused) = (self.nodes[n].boot, refusal(&envelope, Refusal::NotSent));
+            let refused = refusal(&envelope, Refusal::NotSent);
             if let Some(actor) = actor_of(refused.to.role, refused.to.slot) {
-                let mail = Mail::Message(Box::new(refused));
-                self.schedule.after(us, Job::Mail { node: n, boot, actor, mail });
+                let at = self.schedule.now() + us;
+                self.post_at(n, actor, at, Mail::Message(Box::new(refused)));
             }
         }
     }

@@ -20,6 +20,7 @@ impl World {
         let now = self.nodes[n].now(self.schedule.now());
         let requests_max = self.nodes[n].bounds.requests;
         let cell = &mut self.nodes[n].cells[actor];
+        cell.queued -= 1;
         if cell.actor.is_none() {
             match mail {
                 // It was for the machine that is gone.
@@ -70,6 +71,7 @@ impl World {
         }
         self.step(n, actor, None);
         for mail in held {
+            self.nodes[n].cells[actor].queued += 1;
             self.hand(n, actor, mail);
         }
     }
@@ -99,6 +101,7 @@ impl World {
         }
         self.carry_out(n, actor, &mut out);
         self.out = out;
+        self.see_queues(n, actor);
         if let Some((tick, _)) = next {
             let jitter = self.nodes[n].dice.below(200) + self.nodes[n].grey_us;
             let node = &self.nodes[n];
@@ -148,6 +151,7 @@ impl World {
                     let life = self.nodes[n].cells[actor].life;
                     let outcome = self.nodes[n].disk.submit((actor, life), request);
                     self.follow_disk(n, outcome);
+                    self.see_disk_queue(n);
                 }
                 Effect::Publish(fact) => {
                     self.see_fact(n, &fact);
@@ -162,6 +166,7 @@ impl World {
 
     /// What follows from something that the disk did.
     pub(super) fn follow_disk(&mut self, n: usize, outcome: Outcome) {
+        self.judge_damage(n);
         for ((actor, life), feedback) in outcome.answers {
             self.see_feedback(n, actor, &feedback);
             self.post(n, actor, Mail::Feedback(life, Box::new(feedback)));
@@ -178,7 +183,14 @@ impl World {
         let node = &mut self.nodes[n];
         let at = (now + 1 + node.grey_us).max(node.last_local);
         node.last_local = at;
+        self.post_at(n, actor, at, mail);
+    }
+
+    /// Something arrives in an actor's mailbox at a time.
+    pub(super) fn post_at(&mut self, n: usize, actor: usize, at: u64, mail: Mail) {
+        let node = &mut self.nodes[n];
         let boot = node.boot;
+        node.cells[actor].queued += 1;
         self.schedule.at(at, Job::Mail { node: n, boot, actor, mail });
     }
 }

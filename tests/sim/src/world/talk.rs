@@ -4,10 +4,11 @@
 use super::node::true_wall_ms;
 use super::route::CLIENT_BACKOFF_US;
 use super::{Job, World};
-use crate::clients::{Answer, Given, Operation, What, Wish, answer};
+use crate::clients::{Answer, Given, Operation, Session, Token, What, Wish, answer};
 use crate::coverage::Situation;
 use crate::invariants::{Read, ReadStart, acks_are_durable, failed_leaves_nothing, nothing_from_nowhere};
-use crate::invariants::{reads_see_acked_writes, receipts_tell_the_truth, retries_make_no_sibling};
+use crate::invariants::{quorums_intersect, reads_see_acked_writes, receipts_tell_the_truth};
+use crate::invariants::{retries_make_no_sibling, sessions_go_forward};
 use crate::invariants::{
     settled_stays_settled, shown, shown_is_durable, siblings_are_concurrent, strict_reads_never_go_back,
 };
@@ -22,12 +23,17 @@ use anser_proto::{Address, Body, Envelope, OpId, Role, Tick};
 /// With less time than this left, no attempt is begun.
 const ATTEMPT_US_MIN: u64 = 2 * MS;
 
+/// Whether a level asks one data centre alone.
+fn is_local(level: Level) -> bool {
+    matches!(level, Level::LocalOne | Level::LocalQuorum)
+}
+
 impl World {
     /// A client begins something, if it wants to.
     pub(crate) fn begin(&mut self, c: usize) {
         let slots = self.truth.slots.len();
         let client = &mut self.clients[c];
-        client.tokens.resize(slots, None);
+        client.sessions.resize(slots, Session::default());
         client.generation += 1;
         let Some(wish) = client.next_wish(slots, self.profile.dcs) else { return };
         let slot = &self.truth.slots[wish.slot];
@@ -36,8 +42,11 @@ impl World {
         let needed = slot.sites.iter().filter_map(|site| level.need(&slot.sites, &site.dc).ok());
         let needed = needed.map(|need| Need::total(&need)).min().unwrap_or(1);
         let at = self.schedule.now();
-        let acked = slot.acked[(slot.sites.len() + 1).saturating_sub(needed)].clone();
-        let start = ReadStart { at, slot: wish.slot, acked, shown: slot.shown.clone(), needed };
+        let mut start = ReadStart { at, slot: wish.slot, needed, ..ReadStart::default() };
+        if wish.what == What::Get {
+            start.acked.clone_from(&slot.acked[(slot.sites.len() + 1).saturating_sub(needed)]);
+            start.shown.clone_from(&slot.shown);
+        }
         let (request, write, rid) = self.request(c, &wish);
         let candidates = self.candidates(c, wish.slot, rid);
         self.clients[c].current = Some(Operation {
@@ -72,18 +81,27 @@ impl World {
         let rid = Rid { writer: client.writer, seq: client.writes };
         client.clock = client.clock.tick(wall_ms.saturating_add_signed(client.offset_ms));
         let issued = client.clock;
-        let token = client.tokens[wish.slot].clone().filter(|_| given == Given::Token);
-        if token.as_ref().is_some_and(|(_, shown)| *shown > 1) {
+        let token = client.sessions[wish.slot].token.as_ref().filter(|_| given == Given::Token);
+        if token.is_some_and(|token| token.shown > 1) {
             self.coverage.sometimes(Situation::SiblingsSettled);
         }
-        let context = match (&token, given) {
-            (Some((token, _)), _) => ContextArg::Token(token.clone()),
+        let context = match (token, given) {
+            (Some(token), _) => ContextArg::Token(token.text.clone()),
             (None, Given::Sibling) => ContextArg::Sibling,
             (None, Given::Blind | Given::Token) => ContextArg::Blind,
         };
-        let text = token.as_ref().map(|(text, _)| text.as_str());
-        let number = self.truth.begin(rid, wish.slot, issued, is_delete, text);
+        let number = match token {
+            Some(Token { seen: Some(seen), .. }) => self.truth.begin(rid, wish.slot, issued, is_delete, seen),
+            Some(Token { text, .. }) => {
+                let seen = self.truth.open(wish.slot, text).map(|(_, seen)| seen).unwrap_or_default();
+                self.truth.begin(rid, wish.slot, issued, is_delete, &seen)
+            }
+            None => self.truth.begin(rid, wish.slot, issued, is_delete, &[]),
+        };
         let body = if is_delete { Value::Tombstone } else { Value::Value(client.value(number).into()) };
+        if let Value::Value(value) = &body {
+            self.truth.writes[number].length = value.len();
+        }
         let put = PutRequest {
             keyspace,
             key,
@@ -280,13 +298,17 @@ impl World {
         let Some(operation) = self.clients[c].current.take() else { return };
         let (Some(write), at, level) = (operation.write, self.now(), operation.level) else { return };
         let slot = operation.wish.slot;
-        let holders = self.holders(slot, write);
+        let held_by: Vec<usize> = self.truth.holders(slot, write).collect();
+        let holders: Vec<NodeId> = held_by.iter().map(|n| self.nodes[*n].id()).collect();
         let result = acks_are_durable::check(&self.truth, write, level, &holders);
         self.judge(Invariant::AcksAreDurable, result);
         let result =
             receipts_tell_the_truth::check_put(&self.truth, slot, level, holders.len(), &reply.receipt);
         self.judge(Invariant::ReceiptsTellTheTruth, result);
-        self.truth.acknowledge(write, operation.start.needed, at);
+        if operation.wish.again {
+            return self.forget_answer(c, operation);
+        }
+        self.truth.acknowledge(write, operation.start.needed, at, held_by);
         let rid = self.truth.writes[write].rid;
         self.journal.line(at, || {
             format!(
@@ -294,15 +316,18 @@ impl World {
                 shown(&rid)
             )
         });
-        self.clients[c].tokens[slot] = Some((reply.context.clone(), 1));
+        let session = &mut self.clients[c].sessions[slot];
+        session.token = Some(Token { text: reply.context.clone(), shown: 1, seen: None });
+        session.wrote.insert(operation.start.needed, write);
         self.succeed(c, &operation);
     }
 
-    /// The replicas that hold a write durably.
-    fn holders(&self, slot: usize, write: usize) -> Vec<NodeId> {
-        let replicas = self.truth.replicas(slot).into_iter();
-        let holds = |n: &usize| self.truth.knows(&self.truth.copies[*n].durable(slot), write);
-        replicas.filter(holds).map(|n| self.nodes[n].id()).collect()
+    /// An acknowledgement is taken as lost: the write is tried again, and must be acknowledged again.
+    fn forget_answer(&mut self, c: usize, mut operation: Operation) {
+        operation.wish.again = false;
+        operation.maybe = true;
+        self.clients[c].current = Some(operation);
+        self.attempt(c);
     }
 
     fn get_done(&mut self, c: usize, reply: &GetReply) {
@@ -317,34 +342,42 @@ impl World {
             Err(what) => return self.judge(Invariant::NothingFromNowhere, Err(what)),
         };
         self.judge(Invariant::NothingFromNowhere, Ok(()));
-        self.judge_read(&read, slot, level);
+        self.judge_read(c, &read, slot, level);
         self.cover_read(&read);
-        self.clients[c].tokens[slot] = Some((reply.context.clone(), reply.versions.len()));
+        let seen = Some(read.rids);
+        self.clients[c].sessions[slot].token =
+            Some(Token { text: reply.context.clone(), shown: reply.versions.len(), seen });
         self.succeed(c, &operation);
     }
 
-    fn judge_read(&mut self, read: &Read<'_>, slot: usize, level: Level) {
+    fn judge_read(&mut self, c: usize, read: &Read<'_>, slot: usize, level: Level) {
         let results = [
             (Invariant::ReadsSeeAckedWrites, reads_see_acked_writes::check(&self.truth, read)),
             (Invariant::SiblingsAreConcurrent, siblings_are_concurrent::check(&self.truth, &read.shown)),
             (Invariant::RetriesMakeNoSibling, retries_make_no_sibling::check(&self.truth, &read.shown)),
             (Invariant::SettledStaysSettled, settled_stays_settled::check(&self.truth, read)),
+            (
+                Invariant::SessionsGoForward,
+                sessions_go_forward::check(&self.truth, read, &self.clients[c].sessions[slot]),
+            ),
+            (Invariant::QuorumsIntersect, quorums_intersect::check(&self.truth, read)),
         ];
         for (invariant, result) in results {
             self.judge(invariant, result);
         }
         for write in &read.shown {
-            let holders = self.holders(slot, *write).len();
+            let holders = self.truth.holders(slot, *write).count();
             let result = shown_is_durable::check(&self.truth, read.start, *write, holders);
             self.judge(Invariant::ShownIsDurable, result);
         }
         let known = &self.truth.slots[slot];
         let meets_itself = 2 * read.start.needed > known.sites.len();
-        if known.strict && meets_itself && !matches!(level, Level::LocalOne | Level::LocalQuorum) {
+        if known.strict && meets_itself && !is_local(level) {
             self.judge(
                 Invariant::StrictReadsNeverGoBack,
                 strict_reads_never_go_back::check(&self.truth, read),
             );
+            self.clients[c].sessions[slot].saw.clone_from(&read.shown);
             let at = self.now();
             for version in &read.reply.versions {
                 self.truth.slots[slot].shown.insert(&version.dot);

@@ -109,9 +109,11 @@ fn read_state(reader: &mut Reader<'_>) -> Option<KeyState> {
         live.push((rid, version));
     }
     let count = reader.count(SETTLED_BYTES)?;
+    let (numbers, _) = reader.take(count.checked_mul(SETTLED_BYTES)?)?.as_chunks();
+    let mut numbers = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes));
     let mut entries = Vec::with_capacity(count);
-    for _ in 0..count {
-        entries.push((reader.u64()?, Hlc(reader.u64()?)));
+    while let (Some(hash), Some(issued)) = (numbers.next(), numbers.next()) {
+        entries.push((hash, Hlc(issued)));
     }
     let settled = Settled::from_sorted(entries)?;
     let apart = live.iter().all(|(rid, _)| settled.is_empty() || !settled.contains(rid.hash64()));

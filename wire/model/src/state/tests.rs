@@ -170,6 +170,23 @@ fn a_forgotten_retry_supersedes_nothing() {
     assert_eq!(ahead, behind);
 }
 
+/// Why a retry must not supersede what it never saw: its heirs may be among it.
+#[test]
+fn two_writes_minted_in_both_orders_stay_if_their_retries_supersede_nothing() {
+    for (retried, left) in [(Seen::Present, 0), (Seen::Nothing, 2)] {
+        let mint = |actor, first: &Write, second: &Write| {
+            let mut state = KeyState::default();
+            state.mint(actor, 1, first).unwrap();
+            state.mint(actor, 2, second).unwrap();
+            state
+        };
+        let mut one = mint(actor(1), &write(1, "a", Seen::Present), &write(2, "b", retried.clone()));
+        let two = mint(actor(2), &write(2, "b", Seen::Present), &write(1, "a", retried));
+        one.merge(&two);
+        assert_eq!(values(&one).len(), left);
+    }
+}
+
 #[test]
 fn a_clash_leaves_one_body_whichever_side_merges() {
     let mut a = KeyState::default();
