@@ -19,7 +19,7 @@ use crate::table::{BadTable, block};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use anser_machine::{Count, Frozen, LogRecord, Lsn, Outbox, StoredTable, TableId, TableSummary};
+use anser_machine::{Count, Frozen, Group, LogRecord, Lsn, Outbox, StoredTable, TableId, TableSummary};
 use bytes::Bytes;
 pub use scan::{Page, Scan, Scanned};
 use tables::Tables;
@@ -190,6 +190,17 @@ impl Engine {
     pub fn replaced(&mut self, removed: &[TableId], added: Vec<StoredTable>) -> Result<(), BadTable> {
         self.generation += 1;
         self.tables.replace(removed, added)
+    }
+
+    /// All tables of a group are void. What is in memory stays: each entry is a key's whole state.
+    pub fn drop_group(&mut self, group: Group) {
+        self.generation += 1;
+        self.tables.drop_group(group);
+    }
+
+    /// The group of a table, if it is there.
+    pub fn group_of_table(&self, table: TableId) -> Option<Group> {
+        self.tables.group_of(table)
     }
 
     /// Looks a key up.
