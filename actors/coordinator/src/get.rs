@@ -207,7 +207,7 @@ impl Get {
             ReplicaReply::State { round, .. } => (Want::Full, *round),
             ReplicaReply::Digest { round, .. } => (Want::Digest, *round),
             ReplicaReply::Durable => return self.on_durable(node, turn),
-            ReplicaReply::Minted { .. } => return Verdict::Wait,
+            ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => return Verdict::Wait,
         };
         turn.view.learn_round(self.plan.partition, round);
         let Some(sent) = self.asks.answered(node, want) else { return Verdict::Wait };
@@ -222,7 +222,7 @@ impl Get {
                 }
             }
             ReplicaReply::Digest { digest, .. } => self.answers.add_digest(node, digest, round),
-            ReplicaReply::Durable | ReplicaReply::Minted { .. } => {}
+            ReplicaReply::Durable | ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => {}
         }
         self.decide(turn)
     }

@@ -201,9 +201,10 @@ impl Put {
                 if self.copying.is_some() { self.judge(turn.view) } else { Verdict::Wait }
             }
             ReplicaReply::State { state, round } if own => self.on_reloaded(generation, state, round, turn),
-            ReplicaReply::Minted { .. } | ReplicaReply::State { .. } | ReplicaReply::Digest { .. } => {
-                Verdict::Wait
-            }
+            ReplicaReply::Minted { .. }
+            | ReplicaReply::State { .. }
+            | ReplicaReply::Digest { .. }
+            | ReplicaReply::Page { .. } => Verdict::Wait,
         }
     }
 

@@ -225,10 +225,10 @@ impl Bench {
     /// Sends a request as `ask` says. The answers that came at once, and the request's number.
     pub fn ask(&mut self, ask: Ask, request: ReplicaRequest) -> (u64, Vec<Answer>) {
         self.seq += 1;
-        let place = *request.place();
+        let partition = request.partition();
         let envelope = Envelope {
             from: Address { node: member(ask.from).node, role: Role::Coordinator, slot: 0 },
-            to: Address { node: member(1).node, role: Role::Replica, slot: u32::from(place.partition.0) },
+            to: Address { node: member(1).node, role: Role::Replica, slot: u32::from(partition.0) },
             op: OpId { life: 4, seq: self.seq },
             step: ask.step,
             deadline: ask.deadline,
