@@ -3,8 +3,8 @@
 use crate::disk::{Feedback, Group, TableId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use anser_model::{NodeId, PartitionId};
 use anser_model::ring::Record;
+use anser_model::{NodeId, PartitionId};
 use anser_proto::Envelope;
 use anser_proto::gossip::PeerState;
 use core::net::SocketAddr;
@@ -72,6 +72,8 @@ pub struct CopiesSummary {
     pub joining: BTreeSet<PartitionId>,
     /// How many of those have no other replica to be refilled from.
     pub alone: u32,
+    /// How often each group lost what it held, since the machine was built.
+    pub losses: BTreeMap<Group, u32>,
 }
 
 /// What there is to know of a table for whoever decides what to merge.

@@ -359,17 +359,22 @@ fn a_group_without_its_tables_keeps_what_is_in_memory() {
     engine.flushed(tables.clone(), through).unwrap();
     engine.insert(&key(3), state(9, 10), Lsn(7), true);
     assert_eq!(tables.len(), 3);
-    assert_eq!(tables.iter().map(|table| engine.group_of_table(table.id)).collect::<Vec<_>>(), [
-        Some(0),
-        Some(1),
-        Some(2)
-    ]);
-    // Keys 0 and 3 are of group 0.
+    assert_eq!(
+        tables.iter().map(|table| engine.group_of_table(table.id)).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(2)]
+    );
+    // Keys 0, 3 and 6 are of group 0. One is in a memtable whose tables are being written.
+    engine.insert(&key(6), state(6, 600), Lsn(8), false);
+    let (_, through) = engine.freeze().unwrap();
+    engine.insert(&key(3), state(9, 20), Lsn(9), true);
     engine.drop_group(0);
     assert_eq!(engine.group_of_table(tables[0].id), None);
     let mut known = |number| get(&mut engine, &store, &key(number), &mut |_| ());
-    assert_eq!((known(0), known(3)), (None, Some(state(9, 10))));
+    assert_eq!((known(0), known(3), known(6)), (None, Some(state(9, 20)), None));
     assert_eq!((known(1), known(5)), (Some(state(1, 100)), Some(state(5, 100))));
+    engine.flushed(vec![], through).unwrap();
+    assert_eq!(engine.remembered(&key(3)), Some((state(9, 20), Lsn(9))));
+    assert_eq!(engine.remembered(&key(6)), None);
 }
 
 #[test]

@@ -98,7 +98,16 @@ fn slots_have_their_cells_and_a_damaged_one_damages_the_store() {
 
 #[test]
 fn a_group_is_wiped_and_no_other() {
-    let entry = |id, shard, group| TableEntry { id, shard, group, age: id, voids: 0, meta_at: 0, chunks: 1, bytes: 1 };
+    let entry = |id, shard, group| TableEntry {
+        id,
+        shard,
+        group,
+        age: id,
+        voids: 0,
+        meta_at: 0,
+        chunks: 1,
+        bytes: 1,
+    };
     let tables = vec![entry(1, 0, 0), entry(2, 0, 1), entry(3, 1, 1), entry(4, 0, 1)];
     let mut manifest = Manifest { tables, ..Manifest::default() };
     assert_eq!(manifest.wipe(0, 1), [TableId(2), TableId(4)]);
@@ -200,7 +209,11 @@ fn a_flip_in_a_table_is_noticed() {
             if chunk >= entry.meta_at {
                 recovery::open(&trees).unwrap();
                 let read = recovery::tables_of(&trees, &manifest, 0).unwrap();
-                assert_eq!((read.tables, read.damaged), (vec![], vec![entry.group]), "chunk {chunk}, byte {at}");
+                assert_eq!(
+                    (read.tables, read.damaged),
+                    (vec![], vec![entry.group]),
+                    "chunk {chunk}, byte {at}"
+                );
             } else {
                 let block = *blocks.iter().rev().find(|block| **block <= chunk).unwrap();
                 let read = recovery::read_block(&trees, TableId(1), block);
