@@ -66,7 +66,7 @@ impl Meter {
         for reason in Rejection::ALL.map(Rejection::words).into_iter().chain(["handshake failed"]) {
             counter!("anser_wire_rejected_total", "reason" => reason).absolute(0);
         }
-        for state in ["serving", "starting"] {
+        for state in ["serving", "joining", "starting"] {
             gauge!("anser_partitions", "state" => state).set(0.0);
         }
         meter
@@ -151,7 +151,10 @@ impl Meter {
                 seen.record = Some(record.clone());
             }
             Fact::PeersChanged(peers) => seen.peers = peers.clone(),
-            Fact::ShardChanged { .. } | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => return,
+            Fact::ShardChanged { .. }
+            | Fact::CopiesChanged { .. }
+            | Fact::TablesChanged { .. }
+            | Fact::PeerSeen { .. } => return,
         }
         if let Some(record) = &seen.record {
             self.show_members(record, &seen.peers);

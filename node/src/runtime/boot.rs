@@ -10,7 +10,7 @@ use super::switchboard::Switchboard;
 use super::threads::Arbiters;
 use super::view::NodeView;
 use crate::config::{ByteSize, Config, LogFormat};
-use crate::disk::{Disk, DiskConfig, OpenedFolder};
+use crate::disk::{Disk, DiskConfig, FeedbackSink, OpenedFolder};
 use crate::{http, metrics};
 use anser_host::Watchdog;
 use anser_host::runtime::System;
@@ -114,7 +114,7 @@ impl Node {
         let page = metrics::install()?;
         let clock = Clock::new();
         let switchboard = Arc::new(Switchboard::new(identity.node, clock));
-        let opened = open_disk(&config, identity.node, &switchboard)?;
+        let (opened, aside) = open_disk(&config, identity.node, &switchboard)?;
         let (disk, member) = (opened.disk, Member { node: identity.node, folder: opened.folder });
         switchboard.set_shards(opened.shards);
         switchboard.set_disk(disk.handle());
@@ -129,6 +129,7 @@ impl Node {
             address: config.advertise,
             switchboard: switchboard.clone(),
             draining: AtomicBool::new(false),
+            aside,
             certificate_expires_at_s: credentials.expires_at_s(),
         });
         let pages = tokio::spawn(http::serve(listener, view.clone(), page));
@@ -180,13 +181,18 @@ fn check_name(config: &Config, identity: &Identity) -> Result<()> {
 }
 
 /// Opens the data folder; a new one gets a shard for each processor that the network's thread leaves free.
-fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> Result<OpenedFolder> {
+fn open_disk(
+    config: &Config,
+    node: NodeId,
+    switchboard: &Arc<Switchboard>,
+) -> Result<(OpenedFolder, Option<PathBuf>)> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let shards = u32::try_from(processors - 1).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
     let budget = Budget::of(config.memory_bytes, shards);
     let wanted =
         DiskConfig { cache_bytes: budget.sled, log_bytes_max: budget.log, ..DiskConfig::new(node, shards) };
-    let opened = Disk::open(&config.data_dir, &wanted, switchboard.clone())?;
+    let sink: Arc<dyn FeedbackSink> = switchboard.clone();
+    let opened = Disk::open_or_set_aside(&config.data_dir, &wanted, &sink)?;
     let space = rustix::fs::statvfs(&config.data_dir).context("asking for free space")?;
     let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
     if free_bytes < config.disk_reserve_bytes {

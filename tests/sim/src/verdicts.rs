@@ -45,7 +45,9 @@ invariants! {
     StoreOpensAgain = "store_opens_again",
     SyncedIsReadBack = "synced_is_read_back",
     DamageIsNoticed = "damage_is_noticed",
-    OutsidersStayOut = "outsiders_stay_out",
+    JoiningCopiesAreSilent = "joining_copies_are_silent",
+    RefilledCopiesKnow = "refilled_copies_know",
+    LostCopiesAreRefilled = "lost_copies_are_refilled",
     HealedClusterAnswers = "healed_cluster_answers",
     MachinesDontPanic = "machines_dont_panic",
 }

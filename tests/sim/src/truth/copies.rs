@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// A state that is stored, and where the log has it; none for a key that was never stored.
-type Stored = Option<(Lsn, Rc<KeyState>)>;
+pub(crate) type Stored = Option<(Lsn, Rc<KeyState>)>;
 
 /// One node's copies.
 #[derive(Debug)]
@@ -15,8 +15,12 @@ pub(crate) struct Copies {
     durable: Vec<Stored>,
     /// By shard: appended, and not synced yet.
     pending: BTreeMap<u32, VecDeque<(Lsn, usize, Rc<KeyState>)>>,
-    /// What was durable until a backup was put back.
-    former: Option<Backup>,
+    /// What was durable until it was lost, or a backup was put back.
+    former: Vec<Vec<Rc<KeyState>>>,
+    /// What was durable when it was last lost.
+    before_loss: Vec<Stored>,
+    /// By shard: the last position that is synced.
+    through: BTreeMap<u32, Lsn>,
     empty: Rc<KeyState>,
 }
 
@@ -32,7 +36,9 @@ impl Copies {
             memory: vec![empty.clone(); slots],
             durable: vec![None; slots],
             pending: BTreeMap::new(),
-            former: None,
+            former: vec![Vec::new(); slots],
+            before_loss: vec![None; slots],
+            through: BTreeMap::new(),
             empty,
         }
     }
@@ -45,6 +51,8 @@ impl Copies {
 
     /// A shard's log is synced through a position.
     pub fn synced(&mut self, shard: u32, through: Lsn) {
+        let known = self.through.entry(shard).or_default();
+        *known = through.max(*known);
         let pending = self.pending.entry(shard).or_default();
         while let Some((lsn, ..)) = pending.front()
             && *lsn <= through
@@ -68,6 +76,13 @@ impl Copies {
         }
     }
 
+    /// All of a shard's log before a position was read back.
+    pub fn read_back_to(&mut self, shard: u32, next: Lsn) {
+        if let Some(last) = next.0.checked_sub(1) {
+            self.through.insert(shard, Lsn(last));
+        }
+    }
+
     /// A shard was read back: its memory is what is durable.
     pub fn remember(&mut self, slot: usize) {
         self.memory[slot] =
@@ -79,10 +94,46 @@ impl Copies {
         self.durable[slot].as_ref().map_or(&self.empty, |(_, state)| state)
     }
 
-    /// What a key's copy holds durably, and what it held before a backup was put back.
+    /// What a key's copy holds durably, and what it held before it was lost or a backup was put back.
     pub fn held(&self, slot: usize) -> impl Iterator<Item = &KeyState> {
-        let former = self.former.iter().filter_map(move |backup| backup.0[slot].as_ref());
-        std::iter::once(self.durable(slot)).chain(former.map(|(_, state)| &**state))
+        std::iter::once(self.durable(slot)).chain(self.former[slot].iter().map(|state| &**state))
+    }
+
+    /// A key's copy is lost, but for what the log still has.
+    pub fn lose(&mut self, shard: u32, slot: usize, left: Stored) {
+        let through = self.through.get(&shard).copied();
+        self.memory[slot] = left.as_ref().map_or_else(|| self.empty.clone(), |(_, state)| state.clone());
+        let lost = std::mem::replace(
+            &mut self.durable[slot],
+            left.clone().filter(|(lsn, _)| through.is_some_and(|through| *lsn <= through)),
+        );
+        self.former[slot].extend(lost.iter().map(|(_, state)| state.clone()));
+        self.before_loss[slot] = lost;
+        let left = left.map(|(lsn, _)| lsn);
+        if let Some(pending) = self.pending.get_mut(&shard) {
+            pending.retain(|(lsn, of, _)| *of != slot || Some(*lsn) == left);
+        }
+    }
+
+    /// The loss of a key's copy was not durable when the process ended, and is undone.
+    pub fn find_again(&mut self, slot: usize) {
+        let lost = self.before_loss[slot].take();
+        if lost.as_ref().map(|(lsn, _)| *lsn) > self.position(slot) {
+            self.durable[slot] = lost;
+        }
+        self.remember(slot);
+    }
+
+    /// The folder is gone.
+    pub fn lose_all(&mut self) {
+        for slot in 0..self.durable.len() {
+            self.former[slot].extend(self.durable[slot].iter().map(|(_, state)| state.clone()));
+        }
+        self.durable.fill(None);
+        self.before_loss.fill(None);
+        self.memory.fill(self.empty.clone());
+        self.pending.clear();
+        self.through.clear();
     }
 
     /// The position of what a key's copy holds durably.
@@ -97,6 +148,9 @@ impl Copies {
 
     /// The disk is as it was when the backup was made.
     pub fn restore(&mut self, backup: &Backup) {
-        self.former = Some(Backup(std::mem::replace(&mut self.durable, backup.0.clone())));
+        let former = std::mem::replace(&mut self.durable, backup.0.clone());
+        for (slot, stored) in former.into_iter().enumerate() {
+            self.former[slot].extend(stored.map(|(_, state)| state));
+        }
     }
 }
