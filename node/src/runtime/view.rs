@@ -136,7 +136,7 @@ impl View for NodeView {
         metrics::gauge!("anser_certificate_expiry_seconds").set(self.certificate_expires_at_s as f64);
         self.switchboard.peers().refresh_metrics();
         let known = self.switchboard.peers().known();
-        let Some(record) = known.record else { return };
+        let Some(record) = &known.record else { return };
         let held: usize = record
             .keyspaces
             .iter()

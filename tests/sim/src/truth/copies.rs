@@ -19,8 +19,11 @@ pub(crate) struct Copies {
     former: Vec<Vec<Rc<KeyState>>>,
     /// What was durable when it was last lost.
     before_loss: Vec<Stored>,
-    /// By shard: the last position that is synced.
+    /// By shard: the last position that is synced, and the last that was appended.
     through: BTreeMap<u32, Lsn>,
+    appended: BTreeMap<u32, Lsn>,
+    /// What the log had when it was read back, since the process started.
+    in_log: Vec<Stored>,
     empty: Rc<KeyState>,
 }
 
@@ -39,12 +42,15 @@ impl Copies {
             former: vec![Vec::new(); slots],
             before_loss: vec![None; slots],
             through: BTreeMap::new(),
+            appended: BTreeMap::new(),
+            in_log: vec![None; slots],
             empty,
         }
     }
 
     /// A key's state is appended; gives the one before.
     pub fn append(&mut self, shard: u32, lsn: Lsn, slot: usize, state: Rc<KeyState>) -> Rc<KeyState> {
+        self.appended.insert(shard, lsn);
         self.pending.entry(shard).or_default().push_back((lsn, slot, state.clone()));
         std::mem::replace(&mut self.memory[slot], state)
     }
@@ -66,13 +72,16 @@ impl Copies {
     /// The process is gone, and with it what was not synced. (What was written and survived is found when it is read back.)
     pub fn crash(&mut self) {
         self.pending.clear();
+        self.in_log.fill(None);
     }
 
-    /// A record that a shard reads back, at this position: it is durable. `decode` is asked for it if it is news.
+    /// A record that a shard reads back, at this position: it is durable.
     pub fn read_back(&mut self, lsn: Lsn, slot: usize, decode: impl FnOnce() -> Rc<KeyState>) {
+        let state = decode();
+        self.in_log[slot] = Some((lsn, state.clone()));
         let newer = self.durable[slot].as_ref().is_none_or(|(known, _)| *known < lsn);
         if newer {
-            self.durable[slot] = Some((lsn, decode()));
+            self.durable[slot] = Some((lsn, state));
         }
     }
 
@@ -101,6 +110,9 @@ impl Copies {
 
     /// A key's copy is lost, but for what the log still has.
     pub fn lose(&mut self, shard: u32, slot: usize, left: Stored) {
+        // What is appended in the step of the loss comes after it.
+        let appended = self.appended.get(&shard).copied().max(self.through.get(&shard).copied());
+        let left = left.filter(|(lsn, _)| Some(*lsn) <= appended);
         let through = self.through.get(&shard).copied();
         self.memory[slot] = left.as_ref().map_or_else(|| self.empty.clone(), |(_, state)| state.clone());
         let lost = std::mem::replace(
@@ -113,6 +125,11 @@ impl Copies {
         if let Some(pending) = self.pending.get_mut(&shard) {
             pending.retain(|(lsn, of, _)| *of != slot || Some(*lsn) == left);
         }
+    }
+
+    /// What the log had of a key, where it was read back.
+    pub fn in_log(&self, slot: usize) -> Stored {
+        self.in_log[slot].clone()
     }
 
     /// The loss of a key's copy was not durable when the process ended, and is undone.
@@ -134,6 +151,8 @@ impl Copies {
         self.memory.fill(self.empty.clone());
         self.pending.clear();
         self.through.clear();
+        self.appended.clear();
+        self.in_log.fill(None);
     }
 
     /// The position of what a key's copy holds durably.

@@ -12,21 +12,25 @@ pub(crate) struct Loss {
 }
 
 impl Truth {
-    /// A node's partition loses what it held, but for what `left` knows of a stored key.
+    /// A node's partition loses what it held, but for what `left` knows of a stored key; while its log is not read back, but
+    /// for what that has (`left` is none).
     pub fn lose(
         &mut self,
         node: usize,
         partition: PartitionId,
         shard: u32,
         saves: u64,
-        left: &dyn Fn(&Bytes) -> Option<(Bytes, anser_machine::Lsn)>,
+        left: Option<&dyn Fn(&Bytes) -> Option<(Bytes, anser_machine::Lsn)>>,
     ) {
         for slot in 0..self.slots.len() {
             if self.slots[slot].partition() != partition || !self.slots[slot].nodes.contains(&node) {
                 continue;
             }
             let store_key = self.slots[slot].store_key.clone();
-            let left: Stored = left(&store_key).map(|(state, lsn)| (lsn, self.slots[slot].decode(&state)));
+            let left: Stored = match left {
+                Some(left) => left(&store_key).map(|(state, lsn)| (lsn, self.slots[slot].decode(&state))),
+                None => self.copies[node].in_log(slot),
+            };
             self.copies[node].lose(shard, slot, left);
             self.break_promises(node, slot);
         }

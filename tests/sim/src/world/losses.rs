@@ -91,7 +91,8 @@ impl World {
             _ => return,
         };
         let left = |key: &Bytes| machine.remembered(&StoreKey::parse(key.clone())?);
-        self.truth.lose(n, partition, shard, saves, &left);
+        let has_read_log = self.nodes[n].serving.get(&shard) == Some(&true);
+        self.truth.lose(n, partition, shard, saves, if has_read_log { Some(&left) } else { None });
     }
 
     fn see_refilled(&mut self, n: usize, partition: PartitionId) {
