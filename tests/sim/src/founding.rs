@@ -10,8 +10,8 @@ use anser_model::{ClusterId, FolderId, KeyspaceId, KeyspaceName, Member, NodeId}
 use anser_replica::{EngineLimits, Limits};
 use std::sync::Arc;
 
-/// Partitions of the ring: few, so that keys share them.
-const PARTITIONS: u16 = 8;
+/// Partitions of the ring: few, so that keys share them, but of two groups.
+const PARTITIONS: u16 = 32;
 
 /// The members: so many in each data centre.
 pub fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEntry> {

@@ -157,6 +157,7 @@ impl Stage {
             | Job::ClientNotSent { .. }
             | Job::Stop { .. }
             | Job::PutBack { .. }
+            | Job::Seeds { .. }
             | Job::Fault(_)
             | Job::Undo(_) => self.let_happen(job),
         }
@@ -242,6 +243,8 @@ impl Stage {
             | Feedback::TableGone { .. }
             | Feedback::TablesReplaced { .. }
             | Feedback::Merged { .. }
+            | Feedback::GroupDamaged { .. }
+            | Feedback::Wiped { .. }
             | Feedback::Saved { .. }
             | Feedback::Loaded { .. }
             | Feedback::DiskFailed => {}
