@@ -189,18 +189,18 @@ impl World {
                 self.undo_after(dice.wait(SECOND), Undo::Storm);
             }
             Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
-            Kind::FullDisk => {
-                self.coverage.inject(Injected::FullDisk);
-                let few = u32::try_from(dice.below(4)).unwrap_or(0);
-                self.nodes[n].disk.set_room(if dice.chance(500_000) {
-                    Room::Keys(few)
-                } else {
-                    Room::NoSync
-                });
-                self.undo_after(dice.wait(2 * SECOND), Undo::Room(n));
-            }
+            Kind::FullDisk => self.fill_disk(n, dice),
             Kind::Swizzle => self.swizzle(dice),
         }
+    }
+
+    /// A disk takes a few keys more, or no sync.
+    fn fill_disk(&mut self, n: usize, dice: &mut Dice) {
+        self.coverage.inject(Injected::FullDisk);
+        let few = u32::try_from(dice.below(4)).unwrap_or(0);
+        let room = if dice.chance(500_000) { Room::Keys(few) } else { Room::NoSync };
+        self.nodes[n].disk.set_room(room);
+        self.undo_after(dice.wait(2 * SECOND), Undo::Room(n));
     }
 
     /// A node loses some of what it holds, or all. One of each key's replicas at a time, until it is refilled.
