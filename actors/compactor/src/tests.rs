@@ -17,8 +17,8 @@ fn tables(ids: core::ops::Range<u64>, voids: u64) -> Arc<[TableSummary]> {
 /// What is asked of the disk: shard, how many tables, duty.
 fn asked(out: &mut Outbox) -> Vec<(u32, usize, u8)> {
     out.drain()
-        .filter_map(|effect| match effect {
-            Effect::Disk(DiskRequest::Merge { shard, inputs, duty }) => Some((shard, inputs.len(), duty)),
+        .map(|effect| match effect {
+            Effect::Disk(DiskRequest::Merge { shard, inputs, duty }) => (shard, inputs.len(), duty),
             other => panic!("{other:?}"),
         })
         .collect()

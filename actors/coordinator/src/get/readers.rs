@@ -119,6 +119,9 @@ mod tests {
         let mut tried = [1, 2, 3].map(node);
         explore(&need(Level::Quorum), 2, &mut tried, &mut view);
         assert_eq!(tried, [1, 3, 2].map(node));
+        let mut first_only = [1, 2, 3].map(node);
+        explore(&need(Level::Count(1)), 1, &mut first_only, &mut view);
+        assert_eq!(first_only, [1, 2, 3].map(node), "the own copy stays the first");
         let dc1 = DcName::new("dc1").unwrap();
         let local = Level::LocalQuorum.need(&sites(&[("dc1", &[1, 2]), ("dc2", &[3])]), &dc1).unwrap();
         let mut kept = [1, 2, 3].map(node);

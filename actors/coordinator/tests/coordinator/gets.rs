@@ -168,6 +168,8 @@ fn who_was_silent_is_not_asked_first_the_next_time() {
     rig.full(&full, &state);
     let hedge = rig.pass(3_000);
     assert_eq!(brief(&hedge), [(5 - silent.to.node.0[0], "digest")], "a whole state is there");
+    // Slower than what is assumed of who was never measured, and quicker than the silence.
+    assert!(rig.pass(1_000).is_empty());
     got(outcome(&rig.digest(&hedge[0], &state)));
     assert_eq!(asked(&mut rig, get()).1.to.node, hedge[0].to.node);
 }

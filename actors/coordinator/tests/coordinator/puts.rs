@@ -195,6 +195,23 @@ fn a_newer_round_reloads_the_state_and_sends_it_in_that_round() {
 }
 
 #[test]
+fn what_is_sent_on_claims_no_later_round_than_it_was_minted_in() {
+    let mut rig = Rig::new();
+    let request = put_minted_by(true);
+    let mint = rig.put(request.clone()).remove(0);
+    let read = rig.get(get()).remove(0);
+    let ahead = ReplicaReply::State { state: state(&[]).encode(), round: Round(4) };
+    rig.answer(&read, Body::Replicated(ahead));
+    let reply = ReplicaReply::Minted { state: minted(&request).encode(), round: Round(3) };
+    let stores = rig.answer(&mint, Body::Replicated(reply));
+    assert_eq!(stores.len(), 2);
+    for store in stores {
+        let Body::Replicate(ReplicaRequest::StoreState { place, .. }) = store.body else { panic!() };
+        assert_eq!(place.round, Round(3));
+    }
+}
+
+#[test]
 fn a_copy_that_lost_what_it_minted_does_not_stand_for_it() {
     let mut rig = Rig::new();
     let (_, stores) = minted_put(&mut rig);
