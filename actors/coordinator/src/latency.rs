@@ -111,6 +111,7 @@ mod tests {
         assert!((900..1_100).contains(&latency.mean_us(&a)), "{}", latency.mean_us(&a));
         assert!(latency.p95_us(&a) < 1_500, "{}", latency.p95_us(&a));
         assert!(latency.mean_us(&b) > latency.mean_us(&a));
+        assert!(latency.p95_us(&b) >= 30_000, "{}", latency.p95_us(&b));
         latency.retain(|node| *node == a);
         assert_eq!(latency.mean_us(&b), 500);
     }

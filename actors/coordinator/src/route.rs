@@ -160,6 +160,22 @@ impl Plan {
         }
     }
 
+    /// These seats, and no needs: for tests of whom to ask.
+    #[cfg(test)]
+    pub fn of_seats(level: Level, seats: Vec<Seat>) -> Plan {
+        let none = Unmeetable::Count { asked: 1, there: 0 };
+        Plan {
+            step: Step(1),
+            partition: PartitionId(0),
+            level,
+            seats,
+            write_nodes: Vec::new(),
+            writes: Err(none),
+            read_at: 0,
+            read: Err(none),
+        }
+    }
+
     /// The plan of a partition without replicas.
     fn nowhere(record: &Record, partition: PartitionId, level: Level) -> Plan {
         let none = Unmeetable::Count { asked: 1, there: 0 };

@@ -110,3 +110,16 @@ pub enum Count {
         tables: u64,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn each_label_has_a_name_of_its_own() {
+        let ops: BTreeSet<&str> = Op::ALL.map(Op::name).into();
+        let outcomes: BTreeSet<&str> = OutcomeKind::ALL.map(OutcomeKind::name).into();
+        assert_eq!((ops.len(), outcomes.len()), (Op::ALL.len(), OutcomeKind::ALL.len()));
+    }
+}

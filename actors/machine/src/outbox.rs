@@ -75,3 +75,27 @@ impl Outbox {
         self.effects.drain(..)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Room;
+
+    #[test]
+    fn the_effects_of_a_step_that_panicked_are_taken_back_and_no_others() {
+        let mut out = Outbox::new();
+        assert!(out.is_empty());
+        out.count(Count::ReadRepair);
+        out.publish(Fact::RoomChanged(Room::default()));
+        let before = out.len();
+        out.publish(Fact::RoomChanged(Room::default()));
+        out.truncate(before);
+        assert!(!out.is_empty());
+        let effects: Vec<Effect> = out.drain().collect();
+        assert!(
+            matches!(effects[..], [Effect::Count(Count::ReadRepair), Effect::Publish(Fact::RoomChanged(_))]),
+            "{effects:?}"
+        );
+        assert!(out.is_empty());
+    }
+}

@@ -68,9 +68,13 @@ pub(crate) fn arrange(need: &Need, candidates: &mut Vec<NodeId>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::route::Seat;
+    use anser_machine::PeerView;
     use anser_model::Level;
     use anser_model::level::Site;
     use anser_model::ring::DcName;
+    use anser_proto::gossip::PeerState;
 
     fn node(n: u8) -> NodeId {
         NodeId([n; 16])
@@ -87,6 +91,44 @@ mod tests {
         level.need(&sites(&[("dc1", &[1, 2, 3])]), &DcName::new("dc1").unwrap()).unwrap()
     }
 
+    fn view() -> View {
+        View::new(Config { explore_one_in: 1, ..Config::new(node(1), DcName::new("dc1").unwrap(), 1, 1) })
+    }
+
+    #[test]
+    fn the_own_copy_comes_first_then_the_living_the_near_and_the_fast() {
+        let mut view = view();
+        let peer = |state| PeerView { address: "127.0.0.1:1".parse().unwrap(), state, incarnation: 1 };
+        let states = (2..=6).map(|n| match n {
+            4 => (node(n), peer(PeerState::Suspect)),
+            5 => (node(n), peer(PeerState::Dead)),
+            _ => (node(n), peer(PeerState::Alive)),
+        });
+        view.peers = alloc::sync::Arc::new(states.collect());
+        for (n, us) in [(2, 10), (3, 900), (4, 20), (6, 100)] {
+            view.latency.sample(node(n), us);
+        }
+        let seats = (1..=6).rev().map(|n| Seat { node: node(n), local: n != 2 }).collect();
+        let plan = Plan::of_seats(Level::Quorum, seats);
+        assert_eq!(candidates(&view, &plan), [1, 6, 3, 2, 4].map(node));
+    }
+
+    #[test]
+    fn now_and_then_another_one_is_tried_if_the_need_is_still_met() {
+        let mut view = view();
+        let mut tried = [1, 2, 3].map(node);
+        explore(&need(Level::Quorum), 2, &mut tried, &mut view);
+        assert_eq!(tried, [1, 3, 2].map(node));
+        let mut first_only = [1, 2, 3].map(node);
+        explore(&need(Level::Count(1)), 1, &mut first_only, &mut view);
+        assert_eq!(first_only, [1, 2, 3].map(node), "the own copy stays the first");
+        let dc1 = DcName::new("dc1").unwrap();
+        let local = Level::LocalQuorum.need(&sites(&[("dc1", &[1, 2]), ("dc2", &[3])]), &dc1).unwrap();
+        let mut kept = [1, 2, 3].map(node);
+        explore(&local, 2, &mut kept, &mut view);
+        assert_eq!(kept, [1, 2, 3].map(node));
+    }
+
     #[test]
     fn as_few_as_meet_the_need_are_asked() {
         let mut candidates: Vec<NodeId> = (1..=3).map(node).collect();
@@ -99,7 +141,7 @@ mod tests {
         let mut candidates: Vec<NodeId> = (1..=6).map(node).collect();
         let count = arrange(&each, &mut candidates);
         assert!(count == 4 && each.met_by(&candidates[..count]), "{candidates:?}");
-        assert_eq!(candidates.len(), 6);
+        assert_eq!(candidates, [1, 2, 4, 5, 3, 6].map(node), "who is superfluous is the next");
         let mut too_few: Vec<NodeId> = (1..=4).map(node).collect();
         assert_eq!(arrange(&each, &mut too_few), 4);
     }

@@ -196,6 +196,9 @@ impl Minting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::route::Seat;
+    use anser_model::ring::DcName;
 
     const A: NodeId = NodeId([1; 16]);
     const B: NodeId = NodeId([2; 16]);
@@ -209,6 +212,20 @@ mod tests {
         let Next::Ask(first) = minting.next(alive) else { panic!("asks nobody") };
         minting.asked(first, Generation(1), Tick(0));
         minting
+    }
+
+    #[test]
+    fn the_near_mint_first_and_for_a_local_level_only_they() {
+        let view = View::new(Config::new(NodeId([9; 16]), DcName::new("dc1").unwrap(), 1, 1));
+        let node = |n: u8| NodeId([n; 16]);
+        let seats: Vec<Seat> = (1..=6).map(|n| Seat { node: node(n), local: n % 2 == 0 }).collect();
+        for seq in 0..50 {
+            let order = |level| minters(&view, &Plan::of_seats(level, seats.clone()), Rid { writer: 1, seq });
+            let local = order(Level::LocalQuorum);
+            assert!(local.len() == 3 && local.iter().all(|near| near.0[0] % 2 == 0), "{local:?}");
+            let all = order(Level::Quorum);
+            assert_eq!((all.len(), &all[..3]), (6, &local[..]));
+        }
     }
 
     #[test]

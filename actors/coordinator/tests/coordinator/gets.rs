@@ -161,6 +161,32 @@ fn a_refusal_or_a_death_is_replaced_at_once() {
 }
 
 #[test]
+fn who_was_silent_is_not_asked_first_the_next_time() {
+    let mut rig = Rig::new();
+    let state = state(&[(1, "v")]);
+    let (full, silent) = asked(&mut rig, get());
+    rig.full(&full, &state);
+    let hedge = rig.pass(3_000);
+    assert_eq!(brief(&hedge), [(5 - silent.to.node.0[0], "digest")], "a whole state is there");
+    // Slower than what is assumed of who was never measured, and quicker than the silence.
+    assert!(rig.pass(1_000).is_empty());
+    got(outcome(&rig.digest(&hedge[0], &state)));
+    assert_eq!(asked(&mut rig, get()).1.to.node, hedge[0].to.node);
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_replaced_by_another_copys() {
+    let mut rig = Rig::new();
+    let (full, digest) = asked(&mut rig, get());
+    let garbage = ReplicaReply::State { state: b"?".as_slice().into(), round: Round(0) };
+    let other = rig.answer(&full, Body::Replicated(garbage));
+    assert_eq!(brief(&other), [(5 - digest.to.node.0[0], "full")]);
+    let state = state(&[(1, "v")]);
+    assert!(rig.digest(&digest, &state).is_empty());
+    assert_eq!(got(outcome(&rig.full(&other[0], &state))).receipt.answered, 2);
+}
+
+#[test]
 fn the_dead_are_not_asked_and_too_few_are_unavailable() {
     let mut rig = Rig::new();
     rig.peers(&[(2, PeerState::Dead)]);

@@ -9,7 +9,7 @@ use anser_proto::client::{
 };
 use anser_proto::gossip::PeerState;
 use anser_proto::replicate::{ReplicaReply, ReplicaRequest};
-use anser_proto::{Body, Envelope, Refusal, Role};
+use anser_proto::{Address, Body, Envelope, Refusal, Role};
 
 const UNKNOWN: fn(u32) -> Outcome = |acked| Outcome::Failed(Failure::Unknown { acked, needed: 2 });
 
@@ -195,6 +195,23 @@ fn a_newer_round_reloads_the_state_and_sends_it_in_that_round() {
 }
 
 #[test]
+fn what_is_sent_on_claims_no_later_round_than_it_was_minted_in() {
+    let mut rig = Rig::new();
+    let request = put_minted_by(true);
+    let mint = rig.put(request.clone()).remove(0);
+    let read = rig.get(get()).remove(0);
+    let ahead = ReplicaReply::State { state: state(&[]).encode(), round: Round(4) };
+    rig.answer(&read, Body::Replicated(ahead));
+    let reply = ReplicaReply::Minted { state: minted(&request).encode(), round: Round(3) };
+    let stores = rig.answer(&mint, Body::Replicated(reply));
+    assert_eq!(stores.len(), 2);
+    for store in stores {
+        let Body::Replicate(ReplicaRequest::StoreState { place, .. }) = store.body else { panic!() };
+        assert_eq!(place.round, Round(3));
+    }
+}
+
+#[test]
 fn a_copy_that_lost_what_it_minted_does_not_stand_for_it() {
     let mut rig = Rig::new();
     let (_, stores) = minted_put(&mut rig);
@@ -227,6 +244,20 @@ fn another_minter_takes_over_with_the_same_request_id() {
     let reply = PutReply { context: "c".into(), receipt };
     let sent = rig.answer(&forward[0], forward_reply(Outcome::Put(reply.clone())));
     assert_eq!(outcome(&sent), Outcome::Put(reply));
+}
+
+#[test]
+fn who_was_not_asked_to_mint_is_not_heard() {
+    let mut rig = Rig::new();
+    let request = put_minted_by(false);
+    let forward = rig.put(request.clone()).remove(0);
+    let receipt = PutReceipt { replicas: 3, durable: 2, fallbacks: 0, step: Step(1), level: Level::Quorum };
+    let reply = forward_reply(Outcome::Put(PutReply { context: "c".into(), receipt }));
+    let other = Envelope { to: coordinator_of(5 - forward.to.node.0[0]), ..forward.clone() };
+    assert!(rig.answer(&other, reply.clone()).is_empty());
+    let own = Address { node: node(1), role: Role::Replica, slot: 0 };
+    assert!(rig.minted(&Envelope { to: own, ..forward.clone() }, &minted(&request)).is_empty());
+    assert_eq!(rig.answer(&forward, reply).len(), 1);
 }
 
 #[test]

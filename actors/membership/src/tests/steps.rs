@@ -180,6 +180,34 @@ fn a_refutation_is_durable_before_it_is_said_and_goes_to_who_told() {
 }
 
 #[test]
+fn who_is_suspected_is_told_at_once_by_who_hears_of_it() {
+    let mut alone = Alone::speaking(3);
+    let suspicion = rumour(2, 1, PeerState::Suspect);
+    let effects = alone.hear(1, Gossip::Probe { rumours: vec![suspicion] });
+    let told = |(to, _, gossip): &(NodeId, OpId, Gossip)| match gossip {
+        Gossip::Probe { rumours } => *to == suspicion.node && rumours.contains(&suspicion),
+        _ => false,
+    };
+    assert_eq!(said(&effects).iter().filter(|said| told(said)).count(), 1, "{effects:?}");
+}
+
+#[test]
+fn learned_addresses_are_written_together_and_a_while_later() {
+    let mut alone = Alone::speaking(0);
+    let hello = |n| Gossip::Probe { rumours: vec![rumour(n, 1, PeerState::Alive)] };
+    let mut effects = alone.hear(1, hello(1));
+    effects.extend(alone.hear(2, hello(2)));
+    effects.extend(alone.run_ms(999));
+    assert_eq!(saves(&effects), []);
+    let both = [1, 2].map(|n| (member(n).node, address(n)));
+    assert_eq!(saves(&alone.run_ms(1)), [(SlotName::Peers, crate::slots::encode_peers(&both))]);
+    assert_eq!(saves(&alone.run_ms(10_000)), [], "nothing new");
+    alone.own(Feedback::DiskFailed);
+    alone.hear(3, hello(3));
+    assert_eq!(saves(&alone.run_ms(10_000)), [], "nothing becomes durable any more");
+}
+
+#[test]
 fn a_silent_peer_is_probed_then_by_others_then_suspected_then_dead() {
     let mut alone = Alone::speaking(3);
     alone.run_ms(1);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admit::Fence;
+use anser_machine::{Room, RoomLevel};
 
 /// Asks all three things of a copy, as `ask` says; all must be refused so.
 fn all_refused(bench: &mut Bench, ask: impl Fn() -> Ask, refusal: Refusal) {
@@ -133,6 +134,27 @@ fn a_malformed_state_is_refused() {
 }
 
 #[test]
+fn a_disk_without_room_takes_deletes_and_a_full_one_nothing() {
+    let table =
+        [(RoomLevel::Enough, true, true), (RoomLevel::Low, false, true), (RoomLevel::Full, false, false)];
+    for (level, puts, deletes) in table {
+        let value = Value::Value(Bytes::from_static(b"a"));
+        for (body, taken) in [(value, puts), (Value::Tombstone, deletes)] {
+            let mut bench = Bench::new();
+            bench.step(Event::Fact(Fact::RoomChanged(Room { level, free_bytes: 0 })));
+            let write = Write { body, ..write(1, "", Seen::Nothing) };
+            let (seq, minted) = bench.mint("k", write.clone());
+            let mut state = KeyState::default();
+            state.mint(actor(2, 77), 1, &write).unwrap();
+            let (next, stored) = bench.store("j", &state);
+            let refusals = [(seq, refused(Refusal::DiskFull)), (next, refused(Refusal::DiskFull))];
+            assert_eq!([minted, stored].concat() != refusals, taken, "{level:?} {write:?}");
+            assert_eq!(bench.disk.unsynced.len(), if taken { 2 } else { 0 });
+        }
+    }
+}
+
+#[test]
 fn past_the_bound_requests_are_refused_until_a_sync_makes_room() {
     let mut config = config(1);
     config.limits.pending_max = 2;
@@ -147,7 +169,10 @@ fn past_the_bound_requests_are_refused_until_a_sync_makes_room() {
     assert_eq!(answers, [(seq, refused(Refusal::Busy))]);
     let (seq, answers) = bench.read("i", Want::Full);
     assert_eq!(answers, [(seq, state_reply(&KeyState::default()))], "what need not wait goes on");
-    assert_eq!(bench.disk.unsynced.len(), 2);
+    assert_eq!((bench.disk.unsynced.len(), bench.replica.waiting()), (2, 2));
     assert_eq!(bench.sync().len(), 2);
+    assert_eq!(bench.replica.waiting(), 0);
+    let bytes = bench.replica.memtable_bytes() as u64;
+    assert_eq!(bench.counts.last(), Some(&Count::MemtableBytes { shard: 0, bytes }));
     assert_eq!(bench.mint("i", write(3, "c", Seen::Present)).1.len(), 1);
 }

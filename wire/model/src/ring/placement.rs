@@ -287,3 +287,17 @@ fn scatter(number: u64) -> u64 {
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_scatters_as_splitmix64_does() {
+        // Its published outputs for the seed 0: the n-th is of n times the golden gamma.
+        let first = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+        for (n, output) in (1..).zip(first) {
+            assert_eq!(scatter(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n)), output, "{n}");
+        }
+    }
+}

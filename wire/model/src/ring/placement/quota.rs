@@ -129,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_over_stays_with_who_holds_more_already() {
+        let candidate = |held| Candidate { weight: 100, zone: 0, held };
+        for most in 0..3 {
+            let candidates = [0, 1, 2].map(|at| candidate(if at == most { 3 } else { 2 }));
+            let shares = quotas(7, 1, &candidates, &[3]);
+            assert_eq!(shares, [0, 1, 2].map(|at| if at == most { 3 } else { 2 }));
+        }
+    }
+
+    #[test]
     fn zones_are_filled_evenly() {
         let limits: &[(u32, &[u32], u32)] = &[
             (3, &[5], 3),
