@@ -90,6 +90,7 @@ impl Stage {
             name: "stage",
             dcs,
             nodes_per_dc: (nodes, nodes),
+            partitions: 8,
             clients: CLIENTS,
             keys: 1,
             think_ms: 0,

@@ -103,7 +103,7 @@ impl World {
         let per_dc =
             usize::try_from(dice.between(profile.nodes_per_dc.0, profile.nodes_per_dc.1)).unwrap_or(3);
         let roster = founding::roster(&mut dice, dcs, per_dc);
-        let record = founding::genesis(&mut dice, &roster);
+        let record = founding::genesis(&mut dice, &roster, profile.partitions);
         let bounds = founding::bounds(&mut dice);
         let node = |(number, entry): (usize, &anser_model::ring::RosterEntry)| {
             let health = Health { sync_us: SYNC_US, bad_blocks: 0, fails: false };
