@@ -13,7 +13,7 @@ usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M]
                                        [--eager-timers]
 
   --seeds A..B         all seeds from A on, B excluded
-  --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, hot, long; all: one after the other;
+  --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, hot, alone, long; all: one after the other;
                        old_copies, which fails (see the README)
   --jobs N             seeds at a time (default: one for each processor)
   --minutes M          stop after so many minutes; without --seeds, go on from SEED until then

@@ -31,6 +31,8 @@ names! {
         Grey = "grey_node",
         Pause = "pause",
         Panic = "panic",
+        Poison = "poison",
+        Stray = "stray",
         SlowDisk = "slow_disk",
         DiskFailure = "disk_failure",
         BadBlocks = "bad_blocks",

@@ -30,6 +30,10 @@ pub(crate) enum Kind {
     Pause,
     /// An actor panics.
     Panic,
+    /// Many actors of all nodes panic at once, as at a request that goes round.
+    Poison,
+    /// A request goes astray, to a copy that it is not for.
+    Stray,
     /// A disk is slow.
     SlowDisk,
     /// A disk fails: the store stops until the process is started again.
@@ -158,7 +162,17 @@ impl World {
                 let actor = dice.index(self.nodes[n].cells.len());
                 self.nodes[n].cells[actor].panics = true;
             }
-            Kind::Pause | Kind::Panic => {}
+            Kind::Stray if self.nodes[n].up => {
+                self.coverage.inject(Injected::Stray);
+                self.stray(n, dice);
+            }
+            Kind::Pause | Kind::Panic | Kind::Stray => {}
+            Kind::Poison => {
+                self.coverage.inject(Injected::Poison);
+                for cell in self.nodes.iter_mut().flat_map(|node| &mut node.cells) {
+                    cell.panics |= dice.chance(500_000);
+                }
+            }
             Kind::SlowDisk => {
                 self.coverage.inject(Injected::SlowDisk);
                 self.nodes[n].disk.health.sync_us = dice.between(5, 250) * MS;

@@ -63,6 +63,8 @@ pub(crate) fn bounds(dice: &mut Dice) -> Bounds {
     let usual = Limits::default();
     Bounds {
         replica: Limits {
+            // Sometimes one key each.
+            page_bytes: usize::try_from(dice.between(1, 4)).unwrap_or(1).pow(6),
             pending_max: if narrow { 4 } else { 4096 },
             engine: EngineLimits {
                 memtable_bytes: usize::try_from(dice.between(1, 30)).unwrap_or(16) * 700,

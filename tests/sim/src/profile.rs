@@ -37,6 +37,8 @@ const ALL: &[(Kind, u64)] = &[
     (Kind::Grey, 8_000),
     (Kind::Pause, 6_000),
     (Kind::Panic, 1_500),
+    (Kind::Poison, 5_000),
+    (Kind::Stray, 1_000),
     (Kind::SlowDisk, 6_000),
     (Kind::DiskFailure, 15_000),
     (Kind::BadBlocks, 15_000),
@@ -65,12 +67,14 @@ const PARTITIONS: &[(Kind, u64)] = &[
     (Kind::Storm, 3_000),
     (Kind::Crash, 8_000),
     (Kind::LongPartition, 60_000),
+    (Kind::Stray, 1_000),
 ];
 const CHURN: &[(Kind, u64)] = &[
     (Kind::Crash, 1_000),
     (Kind::PowerLoss, 10_000),
     (Kind::Pause, 2_500),
     (Kind::Panic, 400),
+    (Kind::Poison, 2_000),
     (Kind::Grey, 4_000),
     (Kind::ClockJump, 4_000),
     (Kind::Swizzle, 5_000),
@@ -85,6 +89,8 @@ const LONG: &[(Kind, u64)] = &[
     (Kind::Grey, 8_000),
     (Kind::Pause, 6_000),
     (Kind::Panic, 2_500),
+    (Kind::Poison, 10_000),
+    (Kind::Stray, 10_000),
     (Kind::SlowDisk, 6_000),
     (Kind::DiskFailure, 30_000),
     (Kind::BadBlocks, 30_000),
@@ -100,8 +106,19 @@ const HOT: &[(Kind, u64)] = &[
     (Kind::ClientCut, 300),
     (Kind::Crash, 3_000),
     (Kind::Panic, 1_500),
+    (Kind::Poison, 1_000),
     (Kind::OneWay, 2_000),
     (Kind::ClockJump, 3_000),
+];
+/// A cluster of one: nobody has another copy of anything.
+const ALONE: &[(Kind, u64)] = &[
+    (Kind::Crash, 1_500),
+    (Kind::Panic, 2_000),
+    (Kind::SlowDisk, 2_000),
+    (Kind::DiskFailure, 4_000),
+    (Kind::BadBlocks, 2_000),
+    (Kind::FullDisk, 4_000),
+    (Kind::ClientCut, 2_000),
 ];
 const OLD_COPIES: &[(Kind, u64)] = &[(Kind::Crash, 2_000), (Kind::PowerLoss, 10_000), (Kind::OldCopy, 4_000)];
 
@@ -138,7 +155,7 @@ impl Profile {
 }
 
 /// Every profile.
-pub const PROFILES: [Profile; 8] = [
+pub const PROFILES: [Profile; 9] = [
     Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },
     FAULTS,
     Profile { name: "disks", faults: DISKS, ..FAULTS },
@@ -155,6 +172,7 @@ pub const PROFILES: [Profile; 8] = [
         faults: HOT,
         ..FAULTS
     },
+    Profile { name: "alone", nodes_per_dc: (1, 1), faults_ms: 8_000, faults: ALONE, ..FAULTS },
     Profile { name: "long", nodes_per_dc: (3, 7), faults_ms: 180_000, keys: 8, faults: LONG, ..FAULTS },
 ];
 

@@ -277,3 +277,19 @@ fn a_merge_that_finds_damage_loses_the_group_once() {
     bench.serve_disk();
     assert_eq!(bench.disk.tables(), 0);
 }
+
+#[test]
+fn a_shard_whose_disk_has_failed_merges_no_page_and_asks_for_none() {
+    let mut bench = Bench::warm(foreign_config(1), FakeDisk::default());
+    bench.pass_ms(0);
+    let asked = bench.asked();
+    assert!(!asked.is_empty());
+    bench.own(Feedback::DiskFailed);
+    let own = u32::from(bench.place(&key("k")).partition.0);
+    for envelope in &asked {
+        let mine = (slot(envelope) == own).then(|| bench.entry("k", &foreign(2, "late")));
+        bench.answer(envelope, page(Vec::from_iter(mine), false));
+    }
+    bench.pass_ms(10_000);
+    assert_eq!((bench.asked(), bench.replica.memtable_bytes()), (vec![], 0));
+}

@@ -10,7 +10,9 @@ mod observe;
 mod power;
 pub(crate) mod route;
 mod steps;
+mod strays;
 mod talk;
+mod unwritten;
 
 use crate::clients::Client;
 use crate::coverage::{Coverage, Situation};
@@ -87,8 +89,9 @@ pub(crate) struct World {
     pub seen: Option<Vec<Seen>>,
     /// Whether the next store is a read repair.
     repairing: bool,
-    /// Bytes of the largest state that was appended.
+    /// Bytes of the largest state that was appended, and of the largest entry of a log.
     largest_state: usize,
+    largest_entry: usize,
     /// Until when faults go on.
     pub suffer_until: u64,
     buffer: BytesMut,
@@ -130,6 +133,7 @@ impl World {
             seen: None,
             repairing: false,
             largest_state: 0,
+            largest_entry: 0,
             suffer_until: 0,
             faults: Faults::new(seed),
             journal: Journal::new(options.log),

@@ -2,6 +2,7 @@
 
 use super::Job;
 use super::cell::{Actor, Cell};
+use super::unwritten::Unwritten;
 use crate::dice::Dice;
 use crate::disk::{Disk, FIRST_SHARD};
 use crate::invariants::incarnations_grow::Said;
@@ -47,6 +48,13 @@ impl Bounds {
     pub fn memtables(&self, largest: usize) -> usize {
         let one = self.replica.engine.memtable_bytes + largest;
         one * LOG_PER_MEMTABLE * (self.replica.engine.frozen_max + 1)
+    }
+
+    /// Most bytes of a shard's log that no table holds, of what it appended since it was read back: what its memtables were
+    /// frozen for, and at most an entry more, of no more bytes than `largest`.
+    pub fn unwritten(&self, largest: usize) -> usize {
+        let of_memtable = LOG_PER_MEMTABLE * self.replica.engine.memtable_bytes + largest;
+        of_memtable * (self.replica.engine.frozen_max + 1)
     }
 
     /// Most requests that wait for a node's disk: what its shards wait for, in their present lives and the one before.
@@ -98,6 +106,8 @@ pub(crate) struct Node {
     pub copies: BTreeMap<u32, Arc<CopiesSummary>>,
     /// Saves of each shard's cell of copies.
     pub saves: Vec<Saves>,
+    /// What each shard's memtables keep of the log.
+    pub unwritten: Vec<Unwritten>,
     /// Until when losses may come of damage that is no more.
     pub unsound_until: u64,
     pub step_said: Step,
@@ -130,6 +140,7 @@ impl Node {
             serving: BTreeMap::new(),
             copies: BTreeMap::new(),
             saves: Vec::new(),
+            unwritten: Vec::new(),
             unsound_until: 0,
             step_said: Step(0),
             said: Said::default(),
@@ -153,6 +164,7 @@ impl Node {
         self.serving.clear();
         self.copies.clear();
         self.saves = vec![Saves::default(); SHARDS as usize];
+        self.unwritten = vec![Unwritten::default(); SHARDS as usize];
         self.last_local = at;
         self.lives = vec![Life(0); SHARDS as usize];
         self.cells = (0..ACTORS).map(|_| Cell::default()).collect();

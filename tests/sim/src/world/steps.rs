@@ -8,7 +8,7 @@ use crate::schedule::MS;
 use crate::stage::Seen;
 use crate::twin::Twin;
 use crate::verdicts::Invariant;
-use anser_machine::{Effect, Event, Now, Outbox};
+use anser_machine::{Effect, Event, Feedback, Now, Outbox};
 use anser_proto::{Refusal, Tick};
 
 /// The shortest sleep until a timeout, as the host has it.
@@ -53,7 +53,12 @@ impl World {
             Mail::Feedback(life, _) if life != cell.life => return,
             Mail::Feedback(_, feedback) => Event::Own(*feedback),
         };
+        cell.disk_failed |= matches!(event, Event::Own(Feedback::DiskFailed));
+        let disk_failed = cell.disk_failed;
         self.step(n, actor, Some(event));
+        if disk_failed {
+            self.see_disk_failed(n, actor);
+        }
     }
 
     /// An actor's timer goes off.
@@ -166,7 +171,7 @@ impl World {
         let at = self.schedule.now();
         let boot = self.nodes[n].boot;
         let cell = &mut self.nodes[n].cells[actor];
-        (cell.actor, cell.twin) = (None, None);
+        (cell.actor, cell.twin, cell.disk_failed) = (None, None, false);
         cell.life = cell.life.wrapping_add(1);
         cell.wake = None;
         cell.panicked += 1;

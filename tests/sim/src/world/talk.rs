@@ -90,14 +90,17 @@ impl World {
             (None, Given::Sibling) => ContextArg::Sibling,
             (None, Given::Blind | Given::Token) => ContextArg::Blind,
         };
-        let number = match token {
-            Some(Token { seen: Some(seen), .. }) => self.truth.begin(rid, wish.slot, issued, is_delete, seen),
+        let seen = match token {
+            Some(Token { seen: Some((context, rids)), .. }) => self.truth.seen(wish.slot, context, rids),
             Some(Token { text, .. }) => {
-                let seen = self.truth.open(wish.slot, text).map(|(_, seen)| seen).unwrap_or_default();
-                self.truth.begin(rid, wish.slot, issued, is_delete, &seen)
+                let (context, rids) = self.truth.open(wish.slot, text).unwrap_or_default();
+                let seen = self.truth.seen(wish.slot, &context, &rids);
+                self.truth.note_named_by_id(&seen, &context);
+                seen
             }
-            None => self.truth.begin(rid, wish.slot, issued, is_delete, &[]),
+            None => Vec::new(),
         };
+        let number = self.truth.begin(rid, wish.slot, issued, is_delete, seen);
         let body = if is_delete { Value::Tombstone } else { Value::Value(client.value(number).into()) };
         if let Value::Value(value) = &body {
             self.truth.writes[number].length = value.len();
@@ -183,6 +186,9 @@ impl World {
                 if operation.asked.take().is_some() {
                     operation.maybe = true;
                 }
+                if operation.wish.once && operation.attempts > 0 {
+                    return self.give_up(c);
+                }
                 self.attempt(c);
             }
         }
@@ -236,8 +242,12 @@ impl World {
             Answer::Got(reply) => self.get_done(c, &reply),
             Answer::Unsure => {
                 operation.maybe = true;
+                if operation.wish.once {
+                    return self.give_up(c);
+                }
                 self.attempt(c);
             }
+            Answer::Nothing(_) if operation.wish.once => self.give_up(c),
             Answer::Nothing(failure) => {
                 if matches!(failure, Failure::Unavailable { .. }) {
                     self.coverage.sometimes(Situation::Unavailable);
@@ -344,7 +354,7 @@ impl World {
         self.judge(Invariant::NothingFromNowhere, Ok(()));
         self.judge_read(c, &read, slot, level);
         self.cover_read(&read);
-        let seen = Some(read.rids);
+        let seen = Some((read.context, read.rids));
         self.clients[c].sessions[slot].token =
             Some(Token { text: reply.context.clone(), shown: reply.versions.len(), seen });
         self.succeed(c, &operation);
