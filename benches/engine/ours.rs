@@ -141,7 +141,7 @@ impl Ours {
             }
             Feedback::Fetched { ticket, block } => drop(self.fetched.insert(ticket.0, Some(block))),
             Feedback::TableGone { ticket } => drop(self.fetched.insert(ticket.0, None)),
-            Feedback::RecoveredTables { tables } => self.engine.recovered_tables(tables).unwrap(),
+            Feedback::RecoveredTables { tables, .. } => self.engine.recovered_tables(tables).unwrap(),
             Feedback::RecoveredLog { next, .. } => self.next = next.map_or(0, |next| next.0),
             other => panic!("the disk answered {other:?}"),
         }

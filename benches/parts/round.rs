@@ -230,9 +230,11 @@ fn disk(request: DiskRequest) -> Vec<Feedback> {
     match request {
         DiskRequest::Append(record) => vec![Feedback::Durable { through: record.lsn }],
         DiskRequest::Recover => vec![
-            Feedback::RecoveredTables { tables: Vec::new() },
+            Feedback::RecoveredTables { tables: Vec::new(), damaged: Vec::new() },
             Feedback::RecoveredLog { records: Vec::new(), next: Some(Lsn(0)) },
         ],
+        DiskRequest::Load { slot } => vec![Feedback::Loaded { slot, bytes: None }],
+        DiskRequest::Save { slot, .. } => vec![Feedback::Saved { slot }],
         other => panic!("this disk does not take {other:?}"),
     }
 }

@@ -68,7 +68,7 @@ const GAUGES: &[(&str, Labels)] = &[
     ("anser_actor_up", &[("actor", ACTORS)]),
     ("anser_members", &[("dc", &["dc1"]), ("state", &["alive", "suspect", "dead"])]),
     ("anser_ring_step", &[]),
-    ("anser_partitions", &[("state", &["serving", "starting"])]),
+    ("anser_partitions", &[("state", &["serving", "joining", "starting"])]),
     ("anser_memtable_bytes", &[("shard", &["0"])]),
     ("anser_sstables", &[("shard", &["0"])]),
     ("anser_disk_bytes", &[]),

@@ -356,9 +356,12 @@ fn replica(seed: u64) -> u32 {
             0 => {
                 let feedback = match pair.take(|pair| &mut pair.requests) {
                     Some(DiskRequest::Recover) => {
-                        pair.step(Some(Event::Own(Feedback::RecoveredTables { tables: Vec::new() })));
+                        let (tables, damaged) = (Vec::new(), Vec::new());
+                        pair.step(Some(Event::Own(Feedback::RecoveredTables { tables, damaged })));
                         Feedback::RecoveredLog { records: Vec::new(), next: Some(anser_machine::Lsn(1)) }
                     }
+                    Some(DiskRequest::Load { slot }) => Feedback::Loaded { slot, bytes: None },
+                    Some(DiskRequest::Save { slot, .. }) => Feedback::Saved { slot },
                     Some(DiskRequest::Append(record)) => Feedback::Durable { through: record.lsn },
                     _ => continue,
                 };

@@ -12,13 +12,13 @@ use crate::timers::{OpNumber, Timers};
 use crate::validate::{get_order, put_order};
 use crate::view::{Generation, Turn, Verdict, View, addressed, answer_by};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use anser_machine::{Count, Event, Fact, Machine, Now, Op, Outbox, Peers};
-use anser_model::KeyspaceId;
+use anser_machine::{CopiesSummary, Count, Event, Fact, Machine, Now, Op, Outbox, Peers};
 use anser_model::ring::Record;
 use anser_model::state::Body as ValueBody;
+use anser_model::{KeyspaceId, PartitionId};
 use anser_proto::client::{ClientReply, ClientRequest, Failure, GetRequest, Outcome, PutRequest};
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 
@@ -29,6 +29,8 @@ pub struct Coordinator {
     operations: BTreeMap<OpNumber, Operation>,
     timers: Timers,
     last: OpNumber,
+    /// How this node's copies are, by shard.
+    copies: BTreeMap<u32, Arc<CopiesSummary>>,
 }
 
 /// Whom to answer, and what is counted of it.
@@ -91,6 +93,13 @@ impl Work {
         }
     }
 
+    fn on_loss(&mut self, lost: &BTreeSet<PartitionId>, turn: &mut Turn<'_>) -> Verdict {
+        match self {
+            Work::Put(put) => put.on_loss(lost, turn),
+            Work::Get(get) => get.on_loss(lost, turn),
+        }
+    }
+
     fn on_ring(&mut self, turn: &mut Turn<'_>) -> Verdict {
         match self {
             Work::Put(put) => put.on_ring(turn),
@@ -113,6 +122,7 @@ impl Machine for Coordinator {
             Event::Message(envelope) => self.on_message(now, envelope, out),
             Event::Fact(Fact::RingAdopted(record)) => self.on_ring(now, record, out),
             Event::Fact(Fact::PeersChanged(peers)) => self.on_peers(now, peers, out),
+            Event::Fact(Fact::CopiesChanged { shard, copies }) => self.on_copies(now, shard, copies, out),
             Event::Fact(
                 Fact::ShardChanged { .. }
                 | Fact::TablesChanged { .. }
@@ -147,6 +157,7 @@ impl Coordinator {
             operations: BTreeMap::new(),
             timers: Timers::default(),
             last: 0,
+            copies: BTreeMap::new(),
         }
     }
 
@@ -210,6 +221,13 @@ impl Coordinator {
         };
         if self.view.peers.iter().any(died) {
             self.each(now, out, Work::on_deaths);
+        }
+    }
+
+    fn on_copies(&mut self, now: Now, shard: u32, copies: Arc<CopiesSummary>, out: &mut Outbox) {
+        let before = self.copies.insert(shard, copies.clone());
+        if before.map_or(!copies.losses.is_empty(), |before| before.losses != copies.losses) {
+            self.each(now, out, |work, turn| work.on_loss(&copies.joining, turn));
         }
     }
 

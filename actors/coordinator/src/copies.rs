@@ -19,12 +19,15 @@ pub(crate) struct Acks {
     floor: Generation,
     /// The first requests of the present step.
     step_began: Generation,
+    /// A replica that lost what it held, and the first requests since.
+    lost: Option<(NodeId, Generation)>,
 }
 
 impl Acks {
     /// A replica says that it is durable.
     pub fn add(&mut self, node: NodeId, generation: Generation) {
-        if generation < self.floor {
+        let is_void = self.lost.is_some_and(|(lost, since)| lost == node && generation < since);
+        if generation < self.floor || is_void {
             return;
         }
         match self.nodes.iter().position(|known| *known == node) {
@@ -48,6 +51,16 @@ impl Acks {
     /// Whether every placement's need is met; of no placement at all, never.
     pub fn meet(&self, needs: &[Need]) -> bool {
         !needs.is_empty() && needs.iter().all(|need| need.met_by(&self.nodes))
+    }
+
+    /// A replica lost what it held: what it said to requests before `since` is void, heard already or not. Whether it had
+    /// been heard.
+    pub fn lose(&mut self, node: NodeId, since: Generation) -> bool {
+        self.lost = Some((node, since));
+        let Some(at) = self.nodes.iter().position(|known| *known == node) else { return false };
+        self.nodes.remove(at);
+        self.generations.remove(at);
+        true
     }
 
     /// The node adopted another step; requests from `began` on are of it. What was said at the step before is kept if that was
@@ -278,6 +291,21 @@ mod tests {
         assert!(acks.nodes().is_empty());
         acks.add(B, Generation(3));
         assert!(acks.nodes().is_empty(), "of a step that was skipped over");
+    }
+
+    #[test]
+    fn what_a_replica_said_before_it_lost_it_is_void() {
+        let mut acks = Acks::default();
+        acks.add(A, Generation(1));
+        acks.add(B, Generation(1));
+        assert!(acks.lose(A, Generation(2)));
+        acks.add(A, Generation(1));
+        assert_eq!(acks.nodes(), [B], "on its way when it was lost");
+        acks.add(A, Generation(2));
+        assert_eq!(acks.nodes(), [B, A]);
+        assert!(!acks.lose(C, Generation(3)));
+        acks.add(C, Generation(2));
+        assert_eq!(acks.nodes(), [B, A]);
     }
 
     #[test]

@@ -14,10 +14,11 @@ use crate::failure::{CopyAnswer, of_copy, small, unmeetable};
 use crate::route::{Plan, Served};
 use crate::timers::{OpNumber, earlier, take_due};
 use crate::view::{Asking, Generation, Turn, Verdict, View};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_model::ring::QuorumKind;
-use anser_model::{Need, NodeId};
+use anser_model::{Need, NodeId, PartitionId};
 use anser_proto::client::{Failure, GetRequest};
 use anser_proto::replicate::{ReplicaReply, ReplicaRequest, Want};
 use anser_proto::{Address, Body, Refusal, Role, Tick};
@@ -153,6 +154,11 @@ impl Get {
         if self.plan.step == turn.view.step() { Verdict::Wait } else { self.restart(turn) }
     }
 
+    /// This node's copies of these partitions lost what they held: what they showed may be nowhere else.
+    pub fn on_loss(&mut self, lost: &BTreeSet<PartitionId>, turn: &mut Turn<'_>) -> Verdict {
+        if lost.contains(&self.plan.partition) { self.restart(turn) } else { Verdict::Wait }
+    }
+
     fn ask_first(&mut self, turn: &mut Turn<'_>) -> Verdict {
         let plan = Arc::clone(&self.plan);
         let need = match &plan.read {
@@ -207,7 +213,7 @@ impl Get {
             ReplicaReply::State { round, .. } => (Want::Full, *round),
             ReplicaReply::Digest { round, .. } => (Want::Digest, *round),
             ReplicaReply::Durable => return self.on_durable(node, turn),
-            ReplicaReply::Minted { .. } => return Verdict::Wait,
+            ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => return Verdict::Wait,
         };
         turn.view.learn_round(self.plan.partition, round);
         let Some(sent) = self.asks.answered(node, want) else { return Verdict::Wait };
@@ -222,7 +228,7 @@ impl Get {
                 }
             }
             ReplicaReply::Digest { digest, .. } => self.answers.add_digest(node, digest, round),
-            ReplicaReply::Durable | ReplicaReply::Minted { .. } => {}
+            ReplicaReply::Durable | ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => {}
         }
         self.decide(turn)
     }

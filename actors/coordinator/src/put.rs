@@ -11,10 +11,11 @@ use crate::failure::{MintAnswer, answers_retries, of_failure, of_refusal, small,
 use crate::route::{Plan, Served};
 use crate::timers::{OpNumber, earlier};
 use crate::view::{Asking, Generation, Turn, Verdict, View};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_model::state::{Seen, Write};
-use anser_model::{KeyState, KeyspaceId, Need, NodeId, Round, Step, Token};
+use anser_model::{KeyState, KeyspaceId, Need, NodeId, PartitionId, Round, Step, Token};
 use anser_proto::client::{ClientReply, Failure, Outcome, PutReceipt, PutReply, PutRequest};
 use anser_proto::replicate::{Place, ReplicaReply, ReplicaRequest, Want};
 use anser_proto::{Address, Body, Refusal, Role, Tick};
@@ -178,6 +179,21 @@ impl Put {
         self.judge(turn.view)
     }
 
+    /// This node's copies of these partitions lost what they held. Its word of before is void: it is sent the state again, as
+    /// to one that is refilled. (Other nodes' copies are not: a replica that lost something reads it from the one that minted
+    /// it, which held it before it was sent to any other.)
+    pub fn on_loss(&mut self, lost: &BTreeSet<PartitionId>, turn: &mut Turn<'_>) -> Verdict {
+        if !lost.contains(&self.plan.partition) {
+            return Verdict::Wait;
+        }
+        self.generation = self.generation.next();
+        let me = turn.view.config.me;
+        if self.acks.lose(me, self.generation) {
+            self.store(me, turn);
+        }
+        Verdict::Wait
+    }
+
     fn on_replica(
         &mut self,
         from: Address,
@@ -201,9 +217,10 @@ impl Put {
                 if self.copying.is_some() { self.judge(turn.view) } else { Verdict::Wait }
             }
             ReplicaReply::State { state, round } if own => self.on_reloaded(generation, state, round, turn),
-            ReplicaReply::Minted { .. } | ReplicaReply::State { .. } | ReplicaReply::Digest { .. } => {
-                Verdict::Wait
-            }
+            ReplicaReply::Minted { .. }
+            | ReplicaReply::State { .. }
+            | ReplicaReply::Digest { .. }
+            | ReplicaReply::Page { .. } => Verdict::Wait,
         }
     }
 

@@ -126,7 +126,7 @@ impl View {
 
     /// Asks a node's copy of a partition.
     pub fn ask(&self, node: NodeId, asking: Asking, request: ReplicaRequest, out: &mut Outbox) {
-        let slot = u32::from(request.place().partition.0);
+        let slot = u32::from(request.partition().0);
         let to = Address { node, role: Role::Replica, slot };
         out.send(self.envelope(to, asking, Body::Replicate(request)));
     }

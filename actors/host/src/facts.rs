@@ -1,7 +1,7 @@
 //! The newest fact of each kind. A fact is a whole, so this is all a rebuilt machine needs to be told; and since newer
 //! facts replace older ones, facts that wait for an actor take bounded room.
 
-use anser_machine::{Fact, Peers, Room, TableSummary};
+use anser_machine::{CopiesSummary, Fact, Peers, Room, TableSummary};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ pub(crate) struct Facts {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
     room: Option<Room>,
     seen: BTreeMap<SocketAddr, NodeId>,
@@ -31,6 +32,9 @@ impl Facts {
             Fact::PeersChanged(peers) => self.peers = Some(peers),
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(shard, serving);
+            }
+            Fact::CopiesChanged { shard, copies } => {
+                self.copies.insert(shard, copies);
             }
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(shard, tables);
@@ -52,7 +56,8 @@ impl Facts {
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         let wholes = self.ring.is_none() && self.peers.is_none() && self.shards.is_empty();
-        wholes && self.tables.is_empty() && self.room.is_none() && self.seen.is_empty()
+        let shards = self.copies.is_empty() && self.tables.is_empty();
+        wholes && shards && self.room.is_none() && self.seen.is_empty()
     }
 
     /// All of them, in a fixed order.
@@ -60,11 +65,13 @@ impl Facts {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        let copies =
+            self.copies.iter().map(|(&shard, copies)| Fact::CopiesChanged { shard, copies: copies.clone() });
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
         let room = self.room.iter().copied().map(Fact::RoomChanged);
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(tables).chain(room).chain(seen).collect()
+        ring.chain(peers).chain(shards).chain(copies).chain(tables).chain(room).chain(seen).collect()
     }
 }
 

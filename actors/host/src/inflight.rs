@@ -100,7 +100,10 @@ fn is_last_answer(body: &Body) -> bool {
         // A mint is answered twice: `Minted`, then `Durable`.
         Body::Replicated(ReplicaReply::Minted { .. }) | Body::Gossip(_) => false,
         Body::Replicated(
-            ReplicaReply::Durable | ReplicaReply::State { .. } | ReplicaReply::Digest { .. },
+            ReplicaReply::Durable
+            | ReplicaReply::State { .. }
+            | ReplicaReply::Digest { .. }
+            | ReplicaReply::Page { .. },
         )
         | Body::ForwardPutReply(_)
         | Body::ClientReply(_)

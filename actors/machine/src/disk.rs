@@ -47,6 +47,8 @@ pub enum SlotName {
     Incarnation,
     /// Known peers and their addresses.
     Peers,
+    /// Which of a shard's copies are being refilled. Each shard has its own.
+    Copies,
 }
 
 /// What a memtable holds for one key.
@@ -141,6 +143,11 @@ pub enum DiskRequest {
         /// In how many of a hundred moments the disk may work on it.
         duty: u8,
     },
+    /// Drop all tables of one group of this shard, at once: they can't be trusted. Answer: `Wiped`.
+    Wipe {
+        /// Whose partitions' tables.
+        group: Group,
+    },
     /// Replace a slot. Answer: `Saved`.
     Save {
         /// Which.
@@ -165,8 +172,10 @@ pub enum Feedback {
     },
     /// This shard's tables.
     RecoveredTables {
-        /// All of them, in any order.
+        /// All of them that can be read, in any order.
         tables: Vec<StoredTable>,
+        /// The groups of those that can't be.
+        damaged: Vec<Group>,
     },
     /// Log records that no table holds, in order; they may repeat what a table holds.
     RecoveredLog {
@@ -205,6 +214,16 @@ pub enum Feedback {
         removed: Vec<TableId>,
         /// They hold what those held.
         added: Vec<StoredTable>,
+    },
+    /// A table of the group can't be read or trusted, as a merge found: this shard is told.
+    GroupDamaged {
+        /// The group.
+        group: Group,
+    },
+    /// A group's tables are no more; tables that were written before are gone too.
+    Wiped {
+        /// The group.
+        group: Group,
     },
     /// A merge is done, or was none.
     Merged {

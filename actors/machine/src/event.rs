@@ -1,10 +1,10 @@
 //! What happens to a machine.
 
 use crate::disk::{Feedback, Group, TableId};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use anser_model::NodeId;
 use anser_model::ring::Record;
+use anser_model::{NodeId, PartitionId};
 use anser_proto::Envelope;
 use anser_proto::gossip::PeerState;
 use core::net::SocketAddr;
@@ -38,6 +38,13 @@ pub enum Fact {
         shard: u32,
         /// Whether it answers.
         serving: bool,
+    },
+    /// Other copies of a shard are being refilled than before.
+    CopiesChanged {
+        /// Which shard.
+        shard: u32,
+        /// How its copies are.
+        copies: Arc<CopiesSummary>,
     },
     /// A shard has other tables than before.
     TablesChanged {
@@ -83,6 +90,20 @@ impl Default for Room {
     fn default() -> Room {
         Room { level: RoomLevel::Enough, free_bytes: u64::MAX }
     }
+}
+
+/// How a shard's copies are, by the ring record that the node is at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopiesSummary {
+    /// How many partitions answer.
+    pub serving: u32,
+    /// The partitions that are being refilled. They take writes and answer nothing; what they held before is void.
+    pub joining: BTreeSet<PartitionId>,
+    /// How many of those have no other replica to be refilled from.
+    pub alone: u32,
+    /// How often each group lost what it held, since the machine was built; a loss that an earlier one had not yet come to
+    /// the end of counts too.
+    pub losses: BTreeMap<Group, u32>,
 }
 
 /// What there is to know of a table for whoever decides what to merge.

@@ -234,7 +234,7 @@ impl Membership {
         for bytes in records.into_iter().take(RECORDS_PER_PUSH_MAX) {
             let Ok(record) = Record::decode(&bytes) else { return };
             let own = self.ring.newest().map(|own| &**own);
-            match judge(own, &record, &self.config.member, &self.config.cluster_name) {
+            match judge(own, &record, &self.config.member.node, &self.config.cluster_name) {
                 Verdict::Nothing => {}
                 Verdict::Gap | Verdict::Refuse => return,
                 Verdict::Adopt => {

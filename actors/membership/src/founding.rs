@@ -71,7 +71,7 @@ impl Membership {
         let Ok(record) = Record::decode(&bytes) else {
             return Some(Body::AdminReply(AdminReply::BadGenesis));
         };
-        let verdict = judge(None, &record, &self.config.member, &self.config.cluster_name);
+        let verdict = judge(None, &record, &self.config.member.node, &self.config.cluster_name);
         if verdict != Verdict::Adopt {
             return Some(Body::AdminReply(AdminReply::BadGenesis));
         }

@@ -165,7 +165,8 @@ impl Membership {
                 self.refuse_waiters(out);
             }
             // A shard's, never this machine's.
-            Feedback::Durable { .. }
+            Feedback::Saved { slot: SlotName::Copies }
+            | Feedback::Durable { .. }
             | Feedback::RecoveredTables { .. }
             | Feedback::RecoveredLog { .. }
             | Feedback::Fetched { .. }
@@ -173,6 +174,8 @@ impl Membership {
             | Feedback::TableGone { .. }
             | Feedback::Flushed { .. }
             | Feedback::TablesReplaced { .. }
+            | Feedback::GroupDamaged { .. }
+            | Feedback::Wiped { .. }
             | Feedback::Merged { .. } => {}
         }
     }
@@ -183,6 +186,8 @@ impl Membership {
             SlotName::Ring => slots.ring = Some(bytes),
             SlotName::Incarnation => slots.incarnation = Some(bytes),
             SlotName::Peers => slots.peers = Some(bytes),
+            // A shard's.
+            SlotName::Copies => {}
         }
         let (Some(ring), Some(incarnation), Some(peers)) = (&slots.ring, &slots.incarnation, &slots.peers)
         else {
@@ -292,6 +297,7 @@ impl Machine for Membership {
                 Fact::RingAdopted(_)
                 | Fact::PeersChanged(_)
                 | Fact::ShardChanged { .. }
+                | Fact::CopiesChanged { .. }
                 | Fact::TablesChanged { .. }
                 | Fact::RoomChanged(_),
             ) => {}

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_model::ring::{Record, RecordKind, Replicas};
-use anser_model::{Member, NodeId, PartitionId, Step};
+use anser_model::{NodeId, PartitionId, Step};
 use anser_proto::Tick;
 use bytes::Bytes;
 
@@ -30,10 +30,11 @@ pub(crate) enum Verdict {
     Refuse,
 }
 
-/// Judges a record by what this node has.
-pub(crate) fn judge(own: Option<&Record>, record: &Record, me: &Member, cluster_name: &str) -> Verdict {
+/// Judges a record by what this node has. A node takes its own seat whichever data folder it runs with: its copies are
+/// refilled if the folder is not the one that the record names.
+pub(crate) fn judge(own: Option<&Record>, record: &Record, me: &NodeId, cluster_name: &str) -> Verdict {
     let Some(own) = own else {
-        let names_me = record.roster.iter().any(|entry| entry.member == *me);
+        let names_me = record.entry(me).is_some();
         return match record.kind {
             RecordKind::Genesis if names_me && record.cluster_name == cluster_name => Verdict::Adopt,
             RecordKind::Genesis => Verdict::Refuse,

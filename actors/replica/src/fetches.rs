@@ -5,7 +5,7 @@
 use crate::operation::Operation;
 use crate::pending::Budget;
 use alloc::collections::{BTreeMap, VecDeque};
-use anser_machine::{DiskRequest, Outbox, Ticket};
+use anser_machine::{DiskRequest, Outbox, TableId, Ticket};
 use anser_storage::{Search, StoreKey};
 
 /// All keys that wait.
@@ -36,10 +36,21 @@ impl Fetches {
 
     /// Asks for the block that a look-up needs to go on.
     pub fn fetch(&mut self, search: Search, out: &mut Outbox) {
-        let ticket = Ticket(u64::from(self.life) << 32 | u64::from(self.next));
-        self.next = self.next.wrapping_add(1);
+        let ticket = self.next_ticket();
         out.disk(DiskRequest::Fetch { ticket, table: search.table(), block: search.block() });
         self.tickets.insert(ticket, search);
+    }
+
+    /// A ticket of this life.
+    pub fn next_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(u64::from(self.life) << 32 | u64::from(self.next));
+        self.next = self.next.wrapping_add(1);
+        ticket
+    }
+
+    /// The table that a fetch is of.
+    pub fn table_of(&self, ticket: Ticket) -> Option<TableId> {
+        self.tickets.get(&ticket).map(Search::table)
     }
 
     /// The look-up that an answer is for; none if it was a predecessor's.

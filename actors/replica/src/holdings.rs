@@ -1,13 +1,15 @@
 //! What the ring gives this shard: which partitions it takes writes of, and which it answers reads of.
 //!
-//! During a change two placements are active: a copy of either takes writes, but only one of the placement that readers
+//! A node fills its seat by its id, whichever data folder it runs with: whether that one holds what was promised is another
+//! matter (see [`crate::copies`]). During a change two placements are active: a copy of either takes writes, but only one of the placement that readers
 //! ask mints and answers reads, since another may still lack what was written before.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use anser_model::ring::{Placement, Record, Replicas};
-use anser_model::{Key, KeyspaceId, Member, NodeId, PartitionId, Step};
+use anser_model::level::Site;
+use anser_model::ring::{Keyspace, Placement, Record, Replicas};
+use anser_model::{FolderId, Key, KeyspaceId, NodeId, PartitionId, Step};
 
 /// A ring record, as one shard sees it. Computed once per record, so that a request costs a look-up.
 #[derive(Debug)]
@@ -15,6 +17,11 @@ pub(crate) struct Holdings {
     record: Arc<Record>,
     nodes: BTreeSet<NodeId>,
     keyspaces: BTreeMap<KeyspaceId, Held>,
+    me: NodeId,
+    /// What it holds of any keyspace.
+    held: PartitionSet,
+    /// What of that no other node holds, of some keyspace.
+    alone: PartitionSet,
 }
 
 /// The partitions of one keyspace.
@@ -33,19 +40,28 @@ impl PartitionSet {
         record: &Record,
         placements: impl Iterator<Item = &'a Placement>,
         profile: &Replicas,
-        me: Member,
+        me: NodeId,
         shard: impl Fn(u16) -> bool,
     ) -> PartitionSet {
-        let mut words = alloc::vec![0u64; usize::from(record.partitions).div_ceil(64)];
+        let mut set = PartitionSet::none(record);
         for placement in placements {
-            for partition in (0..record.partitions).filter(|partition| shard(*partition)) {
-                let mine = placement.replicas(profile, PartitionId(partition)).any(|member| member == me);
-                if let Some(word) = words.get_mut(usize::from(partition / 64)) {
-                    *word |= u64::from(mine) << (partition % 64);
+            for partition in (0..record.partitions).filter(|partition| shard(*partition)).map(PartitionId) {
+                if placement.replicas(profile, partition).any(|member| member.node == me) {
+                    set.insert(partition);
                 }
             }
         }
-        PartitionSet(words)
+        set
+    }
+
+    fn none(record: &Record) -> PartitionSet {
+        PartitionSet(alloc::vec![0; usize::from(record.partitions).div_ceil(64)])
+    }
+
+    fn insert(&mut self, partition: PartitionId) {
+        if let Some(word) = self.0.get_mut(usize::from(partition.0 / 64)) {
+            *word |= 1 << (partition.0 % 64);
+        }
     }
 
     fn contains(&self, partition: PartitionId) -> bool {
@@ -54,8 +70,8 @@ impl PartitionSet {
 }
 
 impl Holdings {
-    /// What `record` gives to shard `shard` of `shards` of member `me`.
-    pub fn new(record: Arc<Record>, me: Member, shard: u32, shards: u32) -> Holdings {
+    /// What `record` gives to shard `shard` of `shards` of node `me`.
+    pub fn new(record: Arc<Record>, me: NodeId, shard: u32, shards: u32) -> Holdings {
         let of_shard = |partition: u16| u32::from(partition) % shards.max(1) == shard;
         let held = |profile: &Replicas| Held {
             writes: PartitionSet::new(&record, record.write_placements(), profile, me, of_shard),
@@ -67,10 +83,49 @@ impl Holdings {
                 of_shard,
             ),
         };
-        let keyspaces =
+        let keyspaces: BTreeMap<KeyspaceId, Held> =
             record.keyspaces.iter().map(|keyspace| (keyspace.id, held(&keyspace.replicas))).collect();
         let nodes = record.roster.iter().map(|entry| entry.member.node).collect();
-        Holdings { record, nodes, keyspaces }
+        let (mut held_at_all, mut alone) = (PartitionSet::none(&record), PartitionSet::none(&record));
+        for keyspace in &record.keyspaces {
+            let Some(Held { writes, .. }) = keyspaces.get(&keyspace.id) else { continue };
+            for partition in (0..record.partitions).map(PartitionId).filter(|at| writes.contains(*at)) {
+                held_at_all.insert(partition);
+                if record.read_placement().replicas(&keyspace.replicas, partition).nth(1).is_none() {
+                    alone.insert(partition);
+                }
+            }
+        }
+        Holdings { record, nodes, keyspaces, me, held: held_at_all, alone }
+    }
+
+    /// The data folder that the record names for this node.
+    pub fn folder(&self) -> Option<FolderId> {
+        self.record.entry(&self.me).map(|entry| entry.member.folder)
+    }
+
+    /// The partitions that this shard holds.
+    pub fn held(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        (0..self.record.partitions).map(PartitionId).filter(|partition| self.held.contains(*partition))
+    }
+
+    /// Whether this shard holds a partition.
+    pub fn holds(&self, partition: PartitionId) -> bool {
+        self.held.contains(partition)
+    }
+
+    /// Whether no other node holds a partition.
+    pub fn is_alone(&self, partition: PartitionId) -> bool {
+        self.alone.contains(partition)
+    }
+
+    /// The replicas of a partition that is held here, for each way in which keyspaces are replicated.
+    pub fn sites(&self, partition: PartitionId) -> Vec<Vec<Site>> {
+        let held = |keyspace: &&Keyspace| self.takes_writes(keyspace.id, partition);
+        let profiles: BTreeSet<&Replicas> =
+            self.record.keyspaces.iter().filter(held).map(|keyspace| &keyspace.replicas).collect();
+        let placement = self.record.read_placement();
+        profiles.into_iter().map(|profile| self.record.sites(placement, profile, partition)).collect()
     }
 
     /// The record's step.
@@ -120,7 +175,7 @@ mod tests {
             (Side::New, 7, false, false),
         ] {
             record.read = read;
-            let holdings = Holdings::new(Arc::new(record.clone()), member(node), 0, 1);
+            let holdings = Holdings::new(Arc::new(record.clone()), member(node).node, 0, 1);
             for partition in (0..8).map(PartitionId) {
                 assert_eq!(holdings.takes_writes(KEYSPACE, partition), writes);
                 assert_eq!(holdings.answers_reads(KEYSPACE, partition), reads);

@@ -12,7 +12,8 @@ use anser_storage::{StoreKey, record};
 impl Replica {
     /// Whether there is room for one more write.
     pub(crate) fn takes_writes(&self) -> bool {
-        !self.engine.is_full() && self.budget.has_room(0)
+        let full = self.engine.is_full() || (self.copies.is_wiping() && self.engine.is_due());
+        !full && self.budget.has_room(0)
     }
 
     /// Whether the disk has room for a state: for one that only deletes, longer than for others.
@@ -57,8 +58,11 @@ impl Replica {
         }
     }
 
-    /// Has the memtable written when it is large enough.
+    /// Has the memtable written when it is large enough. Not while tables are dropped: it might go with them.
     pub(crate) fn flush_if_due(&mut self, out: &mut Outbox) {
+        if self.copies.is_wiping() {
+            return;
+        }
         if let Some((frozen, through)) = self.engine.freeze() {
             out.disk(DiskRequest::Flush { frozen, through });
         }

@@ -1,8 +1,9 @@
 //! One request being worked on: whom to answer, and what it asks.
 
+use crate::pages::PageRequest;
 use anser_machine::{Now, Outbox};
 use anser_model::state::Write;
-use anser_model::{Key, Step};
+use anser_model::{Key, PartitionId, Step};
 use anser_proto::replicate::{Place, ReplicaReply, ReplicaRequest, Want};
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Tick};
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub(crate) struct Asker {
     pub step: Step,
     /// When the asker stops waiting.
     pub deadline: Tick,
+    /// The partition that it asks about.
+    pub partition: PartitionId,
 }
 
 /// What is asked of a key.
@@ -67,22 +70,36 @@ impl Asker {
     }
 }
 
-impl Operation {
+/// What is asked of a copy.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Something about one key.
+    Key(Operation),
+    /// A page of the partition.
+    Page(PageRequest),
+}
+
+impl Request {
     /// Takes a request apart.
-    pub fn new(asker: Asker, request: ReplicaRequest) -> Operation {
+    pub fn new(asker: Asker, request: ReplicaRequest) -> Request {
         match request {
             ReplicaRequest::MintVersion { place, key, write } => {
-                Operation { asker, place, key, task: Task::Mint(write) }
+                Request::Key(Operation { asker, place, key, task: Task::Mint(write) })
             }
             ReplicaRequest::StoreState { place, key, state } => {
-                Operation { asker, place, key, task: Task::Store(state) }
+                Request::Key(Operation { asker, place, key, task: Task::Store(state) })
             }
             ReplicaRequest::ReadState { place, key, want } => {
-                Operation { asker, place, key, task: Task::Read(want) }
+                Request::Key(Operation { asker, place, key, task: Task::Read(want) })
+            }
+            ReplicaRequest::ReadPage { partition, round, after } => {
+                Request::Page(PageRequest { asker, partition, round, after })
             }
         }
     }
+}
 
+impl Operation {
     /// About how many bytes it holds while it waits.
     pub fn payload_bytes(&self) -> usize {
         let task = match &self.task {

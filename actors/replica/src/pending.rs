@@ -5,6 +5,7 @@
 
 use crate::operation::Asker;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use anser_machine::Lsn;
 use anser_proto::replicate::ReplicaReply;
 
@@ -82,6 +83,29 @@ impl Pending {
         }
     }
 
+    /// Takes out the answers to some askers, whatever they wait for.
+    pub fn withdraw(&mut self, whose: impl Fn(&Asker) -> bool, budget: &mut Budget) -> Vec<Waiter> {
+        let mut withdrawn = Vec::new();
+        for (lsn, waiter) in core::mem::take(&mut self.in_order) {
+            if whose(&waiter.asker) {
+                withdrawn.push(waiter);
+            } else {
+                self.in_order.push_back((lsn, waiter));
+            }
+        }
+        for (place, waiter) in core::mem::take(&mut self.earlier) {
+            if whose(&waiter.asker) {
+                withdrawn.push(waiter);
+            } else {
+                self.earlier.insert(place, waiter);
+            }
+        }
+        for waiter in &withdrawn {
+            budget.give_back(waiter.reply.payload_bytes());
+        }
+        withdrawn
+    }
+
     /// Takes out one answer that a sync through `lsn` covers.
     pub fn release(&mut self, through: Lsn, budget: &mut Budget) -> Option<Waiter> {
         let waiter = match self.in_order.front() {
@@ -99,13 +123,14 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anser_model::{NodeId, Step};
+    use anser_model::{NodeId, PartitionId, Step};
     use anser_proto::{Address, OpId, Role, Tick};
 
     fn waiter(seq: u64) -> Waiter {
         let address = Address { node: NodeId([1; 16]), role: Role::Coordinator, slot: 0 };
         let op = OpId { life: 0, seq };
-        let asker = Asker { from: address, to: address, op, step: Step(1), deadline: Tick(9) };
+        let partition = PartitionId(u16::try_from(seq).unwrap());
+        let asker = Asker { from: address, to: address, op, step: Step(1), deadline: Tick(9), partition };
         Waiter { asker, reply: ReplicaReply::Durable }
     }
 
@@ -127,6 +152,21 @@ mod tests {
         assert_eq!(released(6), [0, 2, 4]);
         assert_eq!(released(6), []);
         assert_eq!(released(9), [1, 3]);
+        assert!(budget.is_unused());
+    }
+
+    #[test]
+    fn some_are_withdrawn_and_the_others_keep_their_order() {
+        let (mut pending, mut budget) = (Pending::default(), Budget::new(10, 10));
+        for (seq, lsn) in [(0, 5), (1, 7), (2, 6), (3, 7), (4, 6)] {
+            pending.hold(Lsn(lsn), waiter(seq), &mut budget);
+        }
+        let withdrawn = pending.withdraw(|asker| asker.partition.0 % 2 == 0, &mut budget);
+        assert_eq!(withdrawn.iter().map(|waiter| waiter.asker.op.seq).collect::<Vec<_>>(), [0, 2, 4]);
+        assert!(pending.release(Lsn(6), &mut budget).is_none());
+        for seq in [1, 3] {
+            assert_eq!(pending.release(Lsn(7), &mut budget).unwrap().asker.op.seq, seq);
+        }
         assert!(budget.is_unused());
     }
 

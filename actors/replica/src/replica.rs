@@ -1,17 +1,23 @@
 //! The machine: one shard's copies, from events to effects.
 //!
 //! Keeps "durable before said": an acknowledgement, and what a read shows, leaves once the log is synced through it. A
-//! copy whose disk failed, or a block or record of which can't be trusted, stops the whole shard: it must be wiped and
-//! refilled, never merged from. So does one that meets its own Life elsewhere. Deliberately absent: wiping and refilling,
-//! transfer, boxes, forgetting, and any quorum.
+//! disk that failed stops the whole shard, and so does a record of its log that can't be read, or its own Life met
+//! elsewhere. Deliberately absent: transfer, boxes, forgetting, and any quorum.
 
 use crate::admit::{Fences, admit};
 use crate::config::ReplicaConfig;
+use crate::copies::Copies;
 use crate::fetches::Fetches;
 use crate::holdings::Holdings;
-use crate::operation::{Asker, Operation, Task};
+use crate::operation::{Asker, Operation, Request, Task};
+use crate::pages::Pages;
 use crate::pending::{Budget, Pending};
-use anser_machine::{DiskRequest, Event, Fact, Feedback, Lsn, Machine, Now, Outbox, RoomLevel, Ticket};
+use crate::refill::Refill;
+use alloc::collections::BTreeMap;
+use anser_machine::{
+    CopiesSummary, DiskRequest, Event, Fact, Feedback, Group, Lsn, Machine, Now, Outbox, RoomLevel, SlotName,
+    TableId, Ticket,
+};
 use anser_model::{KeyState, Step};
 use anser_proto::{Body, Envelope, Refusal, Tick};
 use anser_storage::{Engine, Lookup, Search, StoreKey};
@@ -22,6 +28,8 @@ use bytes::Bytes;
 pub(crate) enum Phase {
     /// Nothing was asked for yet.
     New,
+    /// Which copies may be trusted is being read back.
+    ReadingCopies,
     /// The tables are being read back.
     ReadingTables,
     /// The log is being read back.
@@ -40,6 +48,9 @@ pub struct Replica {
     pub(crate) published: Option<bool>,
     pub(crate) holdings: Option<Holdings>,
     pub(crate) fences: Fences,
+    pub(crate) copies: Copies,
+    pub(crate) refill: Refill,
+    pub(crate) pages: Pages,
     pub(crate) engine: Engine,
     /// The position of the next append.
     pub(crate) next: Lsn,
@@ -57,6 +68,10 @@ pub struct Replica {
     pub(crate) room: RoomLevel,
     /// The engine's generation of tables that was told last.
     pub(crate) told_tables: Option<u64>,
+    /// How the copies are, as the node was told last.
+    pub(crate) told_copies: Option<CopiesSummary>,
+    /// How often each group's tables were lost; once, where an earlier machine lost them and they are not dropped yet.
+    pub(crate) losses: BTreeMap<Group, u32>,
 }
 
 /// A key's state at this copy.
@@ -72,7 +87,7 @@ pub(crate) struct Loaded {
 enum Progress {
     Loaded(Loaded),
     Needs(Search),
-    Damaged,
+    Damaged(TableId),
 }
 
 fn loaded(lookup: Lookup) -> Progress {
@@ -81,7 +96,7 @@ fn loaded(lookup: Lookup) -> Progress {
         Lookup::Table { state } => (Some(state), None),
         Lookup::Absent => (None, None),
         Lookup::Fetch(search) => return Progress::Needs(search),
-        Lookup::Damaged { .. } => return Progress::Damaged,
+        Lookup::Damaged { table, .. } => return Progress::Damaged(table),
     };
     Progress::Loaded(Loaded { state, lsn })
 }
@@ -95,6 +110,9 @@ impl Replica {
             published: None,
             holdings: None,
             fences: Fences::default(),
+            copies: Copies::default(),
+            refill: Refill::default(),
+            pages: Pages::default(),
             engine: Engine::new(limits.engine),
             next: Lsn(0),
             durable: None,
@@ -106,6 +124,8 @@ impl Replica {
             counted_memtable_bytes: 0,
             room: RoomLevel::Enough,
             told_tables: None,
+            told_copies: None,
+            losses: BTreeMap::new(),
             config,
         }
     }
@@ -116,12 +136,20 @@ impl Replica {
     }
 
     fn on_request(&mut self, now: Now, envelope: Envelope, out: &mut Outbox) {
-        // Replies and everything else are not for copies, which ask nobody.
-        let Body::Replicate(request) = envelope.body else { return };
+        let Body::Replicate(request) = envelope.body else {
+            // Copies ask only each other, and only to be refilled.
+            self.on_refill_answer(now, envelope, out);
+            return;
+        };
         let Envelope { from, to, op, step, deadline, .. } = envelope;
-        let operation = Operation::new(Asker { from, to, op, step, deadline }, request);
-        if let Some(operation) = self.admitted(now, operation, out) {
-            self.begin(now, operation, out);
+        let partition = request.partition();
+        match Request::new(Asker { from, to, op, step, deadline, partition }, request) {
+            Request::Page(request) => self.on_read_page(now, request, out),
+            Request::Key(operation) => {
+                if let Some(operation) = self.admitted(now, operation, out) {
+                    self.begin(now, operation, out);
+                }
+            }
         }
     }
 
@@ -134,11 +162,13 @@ impl Replica {
         let refusal = match (self.phase, &self.holdings) {
             (Phase::Stopped(refusal), _) => Err(refusal),
             (Phase::Serving, Some(holdings)) => {
-                admit(&operation, &self.config.member.node, holdings, &self.fences)
+                let serves = self.copies.serves(asker.partition);
+                admit(&operation, &self.config.member.node, holdings, serves, &self.fences)
             }
-            (Phase::New | Phase::ReadingTables | Phase::ReadingLog | Phase::Serving, _) => {
-                Err(Refusal::NotServing)
-            }
+            (
+                Phase::New | Phase::ReadingCopies | Phase::ReadingTables | Phase::ReadingLog | Phase::Serving,
+                _,
+            ) => Err(Refusal::NotServing),
         };
         match refusal {
             Ok(()) => Some(operation),
@@ -150,7 +180,7 @@ impl Replica {
     }
 
     /// Looks the key up; carries the operation out, or lets it wait for a block.
-    fn begin(&mut self, now: Now, operation: Operation, out: &mut Outbox) {
+    pub(crate) fn begin(&mut self, now: Now, operation: Operation, out: &mut Outbox) {
         let place = &operation.place;
         let key = StoreKey::new(place.partition, place.keyspace, &operation.key);
         if self.fetches.is_waiting(&key) {
@@ -166,7 +196,13 @@ impl Replica {
                     self.fetches.fetch(search, out);
                 }
             }
-            Progress::Damaged => self.stop_as_damaged(&operation.asker, out),
+            Progress::Damaged(table) => {
+                // Without the tables of its group the look-up ends.
+                self.on_damaged_table(table, out);
+                if let Some(operation) = self.admitted(now, operation, out) {
+                    self.begin(now, operation, out);
+                }
+            }
         }
     }
 
@@ -199,18 +235,30 @@ impl Replica {
 
     /// A block came: the look-up goes on, and when it is done, all that waited for it.
     fn on_fetched(&mut self, now: Now, ticket: Ticket, block: Bytes, out: &mut Outbox) {
-        if let Some(search) = self.fetches.answered(ticket) {
-            let key = search.key().clone();
-            let lookup = self.engine.resume(search, block, out);
-            self.go_on(now, &key, lookup, out);
-        }
+        let Some(search) = self.fetches.answered(ticket) else {
+            self.on_page_block(now, ticket, Some(block), out);
+            return;
+        };
+        let key = search.key().clone();
+        let lookup = self.engine.resume(search, block, out);
+        self.go_on(now, &key, lookup, out);
     }
 
     /// A block's table was merged into others meanwhile: the look-up begins anew.
     fn on_table_gone(&mut self, now: Now, ticket: Ticket, out: &mut Outbox) {
-        if let Some(search) = self.fetches.answered(ticket) {
-            let lookup = self.engine.again(&search, out);
-            self.go_on(now, search.key(), lookup, out);
+        let Some(search) = self.fetches.answered(ticket) else {
+            self.on_page_block(now, ticket, None, out);
+            return;
+        };
+        let lookup = self.engine.again(&search, out);
+        self.go_on(now, search.key(), lookup, out);
+    }
+
+    /// A block can't be read or trusted: what its table held is lost, and the look-up goes on without.
+    fn on_fetch_failed(&mut self, now: Now, ticket: Ticket, out: &mut Outbox) {
+        if let Some(table) = self.fetches.table_of(ticket).or_else(|| self.pages.table_of(ticket)) {
+            self.on_damaged_table(table, out);
+            self.on_table_gone(now, ticket, out);
         }
     }
 
@@ -222,9 +270,13 @@ impl Replica {
                 self.fetches.fetch(search, out);
                 return;
             }
-            Progress::Damaged => {
-                self.stop(Refusal::DiskFailed, out);
-                return;
+            Progress::Damaged(table) => {
+                self.on_damaged_table(table, out);
+                match loaded(self.engine.lookup(key, out)) {
+                    Progress::Loaded(loaded) => loaded,
+                    // It has no tables any more; or the shard has stopped.
+                    Progress::Needs(_) | Progress::Damaged(_) => return,
+                }
             }
         };
         for operation in self.fetches.finish(key, &mut self.budget) {
@@ -239,7 +291,7 @@ impl Replica {
         let Some(bytes) = &loaded.state else { return Some(KeyState::default()) };
         let state = KeyState::decode(bytes).ok();
         if state.is_none() {
-            self.stop_as_damaged(asker, out);
+            self.on_damaged_state(asker, loaded.lsn.is_none(), out);
         }
         state
     }
@@ -248,19 +300,27 @@ impl Replica {
         match feedback {
             Feedback::Durable { through } => self.on_durable(now, through, out),
             Feedback::Fetched { ticket, block } => self.on_fetched(now, ticket, block, out),
-            Feedback::FetchFailed { ticket } => {
-                if self.fetches.answered(ticket).is_some() {
-                    self.stop(Refusal::DiskFailed, out);
-                }
+            Feedback::FetchFailed { ticket } => self.on_fetch_failed(now, ticket, out),
+            Feedback::RecoveredTables { tables, damaged } => {
+                self.on_recovered_tables(tables, damaged, out);
             }
-            Feedback::RecoveredTables { tables } => self.on_recovered_tables(tables, out),
-            Feedback::RecoveredLog { records, next } => self.on_recovered_log(records, next, out),
+            Feedback::RecoveredLog { records, next } => self.on_recovered_log(now, records, next, out),
             Feedback::TableGone { ticket } => self.on_table_gone(now, ticket, out),
             Feedback::Flushed { tables, through } => self.on_flushed(tables, through, out),
             Feedback::TablesReplaced { removed, added } => self.on_replaced(&removed, added, out),
             Feedback::DiskFailed => self.stop(Refusal::DiskFailed, out),
-            // This machine has no slots, and asks for no merges.
-            Feedback::Saved { .. } | Feedback::Loaded { .. } | Feedback::Merged { .. } => {}
+            Feedback::Loaded { slot: SlotName::Copies, bytes } => self.on_copies_loaded(bytes.as_ref(), out),
+            Feedback::Saved { slot: SlotName::Copies } => self.on_copies_saved(now, out),
+            Feedback::GroupDamaged { group } => {
+                if self.has_tables() {
+                    self.on_damaged_group(group, out);
+                }
+            }
+            Feedback::Wiped { group } => self.on_wiped(group, out),
+            // This machine has no other slots, and asks for no merges.
+            Feedback::Saved { slot: SlotName::Ring | SlotName::Incarnation | SlotName::Peers }
+            | Feedback::Loaded { slot: SlotName::Ring | SlotName::Incarnation | SlotName::Peers, .. }
+            | Feedback::Merged { .. } => {}
         }
     }
 }
@@ -270,27 +330,33 @@ impl Machine for Replica {
         match event {
             Event::Message(envelope) => self.on_request(now, envelope, out),
             Event::Own(feedback) => self.on_feedback(now, feedback, out),
-            Event::Fact(Fact::RingAdopted(record)) => self.on_ring(record, out),
-            // Copies ask nobody, so it is nothing to them who is up.
+            Event::Fact(Fact::RingAdopted(record)) => self.on_ring(now, record, out),
             Event::Fact(Fact::RoomChanged(room)) => self.room = room.level,
+            // A copy that is refilled asks the others whether they seem up or not.
             Event::Fact(
                 Fact::PeersChanged(_)
                 | Fact::PeerSeen { .. }
                 | Fact::ShardChanged { .. }
+                | Fact::CopiesChanged { .. }
                 | Fact::TablesChanged { .. },
             ) => {}
         }
     }
 
     fn next_timeout(&self) -> Option<(Tick, &'static str)> {
-        (self.phase == Phase::New).then_some((Tick(0), "recover"))
+        match self.phase {
+            Phase::New => Some((Tick(0), "recover")),
+            Phase::Serving => self.refill.wakes_at().map(|at| (at, "refill")),
+            Phase::ReadingCopies | Phase::ReadingTables | Phase::ReadingLog | Phase::Stopped(_) => None,
+        }
     }
 
-    fn handle_timeout(&mut self, _now: Now, out: &mut Outbox) {
+    fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
         if self.phase == Phase::New {
-            self.phase = Phase::ReadingTables;
+            self.phase = Phase::ReadingCopies;
             self.publish_serving(out);
-            out.disk(DiskRequest::Recover);
+            out.disk(DiskRequest::Load { slot: SlotName::Copies });
         }
+        self.go_on_refilling(now, out);
     }
 }

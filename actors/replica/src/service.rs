@@ -1,12 +1,11 @@
-//! Whether the shard answers, and what ends that. Deliberately absent: a way back from a stop; it leads through wiping and
-//! refilling, under a new Life.
+//! Whether the shard answers, and what ends that. Deliberately absent: a way back from a stop but a start.
 
 use crate::config::ReplicaConfig;
 use crate::holdings::Holdings;
 use crate::operation::Asker;
 use crate::replica::{Phase, Replica};
 use alloc::sync::Arc;
-use anser_machine::{Count, Fact, Lsn, Outbox};
+use anser_machine::{Count, Fact, Lsn, Now, Outbox};
 use anser_model::ring::Record;
 use anser_proto::Refusal;
 
@@ -53,13 +52,10 @@ impl Replica {
         for operation in self.fetches.abandon(&mut self.budget) {
             operation.asker.refuse(refusal, step, out);
         }
+        for asker in self.pages.abandon() {
+            asker.refuse(refusal, step, out);
+        }
         self.publish_serving(out);
-    }
-
-    /// Stops because what the copy holds can't be read, as the asker is told.
-    pub(crate) fn stop_as_damaged(&mut self, asker: &Asker, out: &mut Outbox) {
-        self.stop(Refusal::DiskFailed, out);
-        asker.refuse(Refusal::DiskFailed, self.step(), out);
     }
 
     /// Stops because the copy's Life runs elsewhere too: another process mints under its name, so that what either writes
@@ -79,14 +75,16 @@ impl Replica {
     }
 
     /// The node adopted a ring record.
-    pub(crate) fn on_ring(&mut self, record: Arc<Record>, out: &mut Outbox) {
+    pub(crate) fn on_ring(&mut self, now: Now, record: Arc<Record>, out: &mut Outbox) {
         // Steps only grow.
         if record.step > self.step() {
             let ReplicaConfig { member, shard, shards, .. } = self.config;
-            self.holdings = Some(Holdings::new(record, member, shard, shards));
+            self.holdings = Some(Holdings::new(record, member.node, shard, shards));
+            self.fill_seat(out);
             if self.published.is_some() {
                 self.publish_serving(out);
             }
+            self.go_on_refilling(now, out);
         }
     }
 }

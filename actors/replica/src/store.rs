@@ -104,7 +104,7 @@ impl Replica {
                 return loaded;
             }
             Err(Unreadable::Present(_)) => {
-                self.stop_as_damaged(asker, out);
+                self.on_damaged_state(asker, loaded.lsn.is_none(), out);
                 return loaded;
             }
         };

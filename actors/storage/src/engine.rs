@@ -14,12 +14,14 @@ mod tests;
 use crate::cache::Cache;
 use crate::memtable::Memtable;
 use crate::record::{self, BadRecord};
-use crate::store_key::StoreKey;
+use crate::store_key::{StoreKey, group_of_key};
 use crate::table::{BadTable, block};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use anser_machine::{Count, Frozen, LogRecord, Lsn, Outbox, StoredTable, TableId, TableSummary};
+use anser_machine::{
+    Count, Frozen, Group, LogRecord, Lsn, Outbox, Stored, StoredTable, TableId, TableSummary,
+};
 use bytes::Bytes;
 pub use scan::{Page, Scan, Scanned};
 use tables::Tables;
@@ -106,6 +108,15 @@ struct Waiting {
     frozen: Arc<Frozen>,
     bytes: usize,
     through: Lsn,
+    /// Groups that are void in it: their tables will be.
+    void: Vec<Group>,
+}
+
+impl Waiting {
+    fn get(&self, key: &StoreKey) -> Option<&Stored> {
+        let is_void = group_of_key(key.as_bytes()).is_some_and(|group| self.void.contains(&group));
+        if is_void { None } else { self.frozen.get(key.headed()) }
+    }
 }
 
 /// One shard's memtables, tables and block cache.
@@ -161,8 +172,8 @@ impl Engine {
         self.is_due() && self.waiting.len() >= self.limits.frozen_max
     }
 
-    /// Whether the active memtable, or the log that it keeps, is large enough.
-    fn is_due(&self) -> bool {
+    /// Whether the active memtable, or the log that it keeps, is large enough to be frozen.
+    pub fn is_due(&self) -> bool {
         let log_bytes = self.limits.memtable_bytes.saturating_mul(LOG_PER_MEMTABLE);
         self.active.bytes() >= self.limits.memtable_bytes || self.active.logged() >= log_bytes
     }
@@ -175,7 +186,7 @@ impl Engine {
         }
         let (bytes, through) = (self.active.bytes(), self.active.through());
         let frozen = self.active.freeze();
-        self.waiting.push_back(Waiting { frozen: frozen.clone(), bytes, through });
+        self.waiting.push_back(Waiting { frozen: frozen.clone(), bytes, through, void: Vec::new() });
         Some((frozen, through))
     }
 
@@ -190,6 +201,19 @@ impl Engine {
     pub fn replaced(&mut self, removed: &[TableId], added: Vec<StoredTable>) -> Result<(), BadTable> {
         self.generation += 1;
         self.tables.replace(removed, added)
+    }
+
+    /// All tables of a group are void, and so are those that are being written. What the log still has stays: each entry is a
+    /// key's whole state.
+    pub fn drop_group(&mut self, group: Group) {
+        self.generation += 1;
+        self.waiting.iter_mut().for_each(|waiting| waiting.void.push(group));
+        self.tables.drop_group(group);
+    }
+
+    /// The group of a table, if it is there.
+    pub fn group_of_table(&self, table: TableId) -> Option<Group> {
+        self.tables.group_of(table)
     }
 
     /// Looks a key up.
@@ -235,8 +259,17 @@ impl Engine {
         self.tables.summaries()
     }
 
+    /// A key's state and its log position, if it is in memory.
+    pub fn remembered(&self, key: &StoreKey) -> Option<(Bytes, Lsn)> {
+        match self.in_memory(key) {
+            Some(Lookup::Memory { state, lsn }) => Some((state, lsn)),
+            Some(Lookup::Table { .. } | Lookup::Absent | Lookup::Fetch(_) | Lookup::Damaged { .. })
+            | None => None,
+        }
+    }
+
     fn in_memory(&self, key: &StoreKey) -> Option<Lookup> {
-        let frozen = || self.waiting.iter().rev().find_map(|waiting| waiting.frozen.get(key.headed()));
+        let frozen = || self.waiting.iter().rev().find_map(|waiting| waiting.get(key));
         let stored = self.active.get(key).or_else(frozen)?;
         Some(Lookup::Memory { state: stored.state.clone(), lsn: stored.lsn })
     }

@@ -20,4 +20,4 @@ pub mod table;
 pub use cache::Cache;
 pub use engine::{Engine, LOG_PER_MEMTABLE, Limits, Lookup, Page, Scan, Scanned, Search};
 pub use memtable::Memtable;
-pub use store_key::{StoreKey, group_of};
+pub use store_key::{StoreKey, group_of, partitions_of};

@@ -15,6 +15,12 @@ pub fn group_of(partition: PartitionId) -> Group {
     partition.0 / GROUP_PARTITIONS
 }
 
+/// The partitions of a group, in any ring.
+pub fn partitions_of(group: Group) -> impl Iterator<Item = PartitionId> {
+    let first = group.saturating_mul(GROUP_PARTITIONS);
+    (first..=first.saturating_add(GROUP_PARTITIONS - 1)).map(PartitionId)
+}
+
 /// The same of a key's bytes; none if they are too short for a key.
 pub(crate) fn group_of_key(key: &[u8]) -> Option<Group> {
     let (partition, _) = key.split_first_chunk()?;

@@ -7,7 +7,7 @@ use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
 use anser_machine::{DiskRequest, Feedback, Lsn, SlotName};
 use anser_storage::store::cell::{Cell, Stale};
-use anser_storage::store::{Part, StoreError, TreeName, Trees as _, log};
+use anser_storage::store::{Part, StoreError, Trees as _, log};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -28,14 +28,12 @@ const GROWTH_MAX: Duration = Duration::from_millis(4);
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 const BACKLOG_PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// Where a slot is stored.
-fn cell_of(slot: SlotName) -> Cell {
-    let name = match slot {
-        SlotName::Ring => 1,
-        SlotName::Incarnation => 2,
-        SlotName::Peers => 3,
-    };
-    Cell { tree: TreeName::Slots, name }
+/// Where a slot of an asker is stored.
+fn cell_of(asker: Asker, slot: SlotName) -> Cell {
+    match asker {
+        Asker::Shard(shard) => Cell::of(slot, shard),
+        Asker::Control | Asker::Compactor => Cell::of(slot, 0),
+    }
 }
 
 /// The open segment of the log.
@@ -149,17 +147,20 @@ impl Group {
                 self.durable.insert(origin, record.lsn);
             }
             DiskRequest::Save { slot, bytes } => {
-                self.stale.push(cell_of(slot).write(&works.trees, &bytes)?);
+                self.stale.push(cell_of(origin.0, slot).write(&works.trees, &bytes)?);
                 self.saves = true;
                 self.answers.entry(origin).or_default().push(Feedback::Saved { slot });
             }
             DiskRequest::Load { slot } => {
-                let bytes = cell_of(slot).read(&works.trees)?;
+                let bytes = cell_of(origin.0, slot).read(&works.trees)?;
                 self.answers.entry(origin).or_default().push(Feedback::Loaded { slot, bytes });
             }
             DiskRequest::Recover => self.recovers.push(origin),
             // Routed elsewhere by `submit`.
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {}
+            DiskRequest::Fetch { .. }
+            | DiskRequest::Flush { .. }
+            | DiskRequest::Wipe { .. }
+            | DiskRequest::Merge { .. } => {}
         }
         Ok(())
     }

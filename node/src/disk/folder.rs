@@ -18,6 +18,8 @@ pub(super) const IDENTITY: &str = "identity";
 /// The identity of a folder whose making is not complete.
 pub(super) const IDENTITY_NEW: &str = "identity.new";
 pub(super) const STORE: &str = "store";
+/// Most folders that are set aside: each takes room.
+const ASIDE_MAX: u32 = 9;
 /// First line of the identity.
 const TITLE: &str = "anser data folder";
 /// The format of all that is in a folder.
@@ -59,7 +61,7 @@ pub enum OpenError {
         what: String,
     },
     /// Its content can't be trusted.
-    #[error("data folder {} can't be trusted: {what}; set it aside and start with an empty one, to be refilled from the other replicas", dir.display())]
+    #[error("data folder {} can't be trusted: {what}", dir.display())]
     Damaged {
         /// The folder.
         dir: PathBuf,
@@ -113,6 +115,24 @@ pub(super) struct Folder {
     pub store: PathBuf,
     /// Whether it is being made.
     pub created: bool,
+}
+
+/// Renames a folder that can't be trusted to a free name beside it, for an operator to look at; nothing in it is changed.
+pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
+    let io = |error: io::Error| OpenError::io(dir, &error);
+    let real = dir.canonicalize().map_err(io)?;
+    for number in 1..=ASIDE_MAX {
+        let mut name = real.clone().into_os_string();
+        name.push(format!(".aside-{number}"));
+        let aside = PathBuf::from(name);
+        if !aside.exists() {
+            fs::rename(&real, &aside).map_err(io)?;
+            real.parent().map_or(Ok(()), sync_dir).map_err(io)?;
+            return Ok(aside);
+        }
+    }
+    let what = format!("{ASIDE_MAX} folders were set aside beside it already; look at those first");
+    Err(OpenError::Failed { dir: dir.to_path_buf(), what })
 }
 
 /// Locks a folder and checks whose it is, or begins to make one.

@@ -4,9 +4,9 @@
 use super::port::Origin;
 use super::tables::listed;
 use super::works::Works;
-use anser_machine::{Feedback, TableId};
+use anser_machine::{Feedback, Group, TableId};
 use anser_storage::compaction::Merge;
-use anser_storage::store::{Part, StoreError, Trees as _};
+use anser_storage::store::{Part, StoreError, TreeName, Trees as _};
 use std::time::{Duration, Instant};
 
 /// Bytes of entries that are merged in one part.
@@ -40,8 +40,19 @@ impl Merging {
     ) -> Result<(), StoreError> {
         let manifest = works.manifest().clone();
         let merge = match under_way {
-            None => Merge::begin(&works.trees, &manifest, shard, inputs)?,
-            Some(_) => None,
+            None => Merge::begin(&works.trees, &manifest, shard, inputs),
+            Some(_) => Ok(None),
+        };
+        let merge = match merge {
+            Err(StoreError::Damaged(what)) => {
+                tracing::error!("{what}");
+                let group = manifest.tables_of(shard).find(|entry| inputs.contains(&TableId(entry.id)));
+                if let Some(entry) = group {
+                    works.port.tell_shard(shard, Feedback::GroupDamaged { group: entry.group });
+                }
+                None
+            }
+            begun => begun?,
         };
         match merge {
             Some(merge) => {
@@ -62,8 +73,16 @@ impl Merging {
     pub fn go_on(under_way: &mut Option<Merging>, works: &Works) -> Result<(), StoreError> {
         let Some(mut merging) = under_way.take() else { return Ok(()) };
         let began = Instant::now();
-        if merging.merge.step(&works.trees, PART_BYTES, &mut || works.next_table())? {
-            return merging.install(works);
+        match merging.merge.step(&works.trees, PART_BYTES, &mut || works.next_table()) {
+            Ok(true) => return merging.install(works),
+            Ok(false) => {}
+            Err(StoreError::Damaged(what)) => {
+                tracing::error!("{what}");
+                let (shard, group) = (merging.shard, merging.merge.group());
+                works.port.tell_shard(shard, Feedback::GroupDamaged { group });
+                return merging.give_up(works);
+            }
+            Err(failed @ StoreError::Failed(_)) => return Err(failed),
         }
         merging.unsynced += PART_BYTES;
         if merging.unsynced >= SYNC_BYTES {
@@ -90,6 +109,20 @@ impl Merging {
         {
             Merging::go_on(under_way, works)?;
         }
+        Ok(())
+    }
+
+    /// Whether it merges tables of this group.
+    pub fn is_of(&self, shard: u32, group: Group) -> bool {
+        self.merge.is_of(shard, group)
+    }
+
+    /// Ends without having changed anything.
+    pub fn give_up(self, works: &Works) -> Result<(), StoreError> {
+        for table in self.merge.written() {
+            works.trees.drop_tree(TreeName::Table(table))?;
+        }
+        works.port.feed(self.origin, vec![Feedback::Merged { shard: self.shard, bytes: 0 }]);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ pub use port::{Asker, DiskHandle, FeedbackSink};
 
 use anser_model::{FolderId, NodeId};
 use port::Port;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use works::Works;
@@ -118,6 +118,23 @@ impl Disk {
             shards: folder.identity.shards,
             created: folder.created,
         })
+    }
+
+    /// The same; a folder that can't be trusted is set aside, never deleted, and a new one is made in its place. Where it is
+    /// then.
+    pub fn open_or_set_aside(
+        dir: &Path,
+        config: &DiskConfig,
+        sink: &Arc<dyn FeedbackSink>,
+    ) -> Result<(OpenedFolder, Option<PathBuf>), OpenError> {
+        match Disk::open(dir, config, sink.clone()) {
+            Err(error @ OpenError::Damaged { .. }) => {
+                let aside = folder::set_aside(dir)?;
+                tracing::error!("{error}; it is {} now, and an empty one takes its place", aside.display());
+                Ok((Disk::open(dir, config, sink.clone())?, Some(aside)))
+            }
+            opened => opened.map(|opened| (opened, None)),
+        }
     }
 
     /// What others hold to reach it.

@@ -2,7 +2,7 @@
 //! folder.
 
 use super::queue::Queue;
-use anser_machine::{DiskRequest, Feedback, Frozen, Lsn, TableId, Ticket};
+use anser_machine::{DiskRequest, Feedback, Frozen, Group, Lsn, TableId, Ticket};
 use anser_storage::store::log::Entry;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,6 +55,10 @@ pub(super) enum TableJob {
         shard: u32,
         inputs: Vec<TableId>,
         duty: u8,
+    },
+    Wipe {
+        origin: Origin,
+        group: Group,
     },
     /// Lay out the segment that comes next.
     Prepare,
@@ -157,6 +161,7 @@ impl DiskHandle {
                 DiskRequest::Flush { frozen, through } => {
                     flushes.push(TableJob::Flush { origin, frozen, through });
                 }
+                DiskRequest::Wipe { group } => flushes.push(TableJob::Wipe { origin, group }),
                 DiskRequest::Merge { shard, inputs, duty } => {
                     flushes.push(TableJob::Merge { origin, shard, inputs, duty });
                 }

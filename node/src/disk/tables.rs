@@ -4,7 +4,7 @@
 use super::merging::Merging;
 use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
-use anser_machine::{Feedback, Frozen, LogRecord, Lsn, StoredTable};
+use anser_machine::{Feedback, Frozen, Group, LogRecord, Lsn, StoredTable};
 use anser_storage::store::{Part, StoreError, TableEntry, Trees as _, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -57,6 +57,7 @@ fn carry_out(works: &Works, job: TableJob, under_way: &mut UnderWay) -> Result<(
         }
         TableJob::Flush { origin, frozen, through } => flush(works, origin, &frozen, through)?,
         TableJob::Recover { origin } => return recover(works, origin),
+        TableJob::Wipe { origin, group } => wipe(works, origin, group, &mut under_way.merging)?,
         TableJob::Prepare => works.prepare_segment()?,
         TableJob::Carried { segment } => {
             works.segments().carried(segment);
@@ -86,6 +87,26 @@ fn flush(works: &Works, origin: Origin, frozen: &Arc<Frozen>, through: Lsn) -> R
     Ok(())
 }
 
+/// Drops all tables of a group, and a merge of them.
+fn wipe(
+    works: &Works,
+    origin: Origin,
+    group: Group,
+    merging: &mut Option<Merging>,
+) -> Result<(), StoreError> {
+    let Asker::Shard(shard) = origin.0 else {
+        return Err(StoreError::Failed("only shards have tables".into()));
+    };
+    if let Some(merging) = merging.take_if(|merging| merging.is_of(shard, group)) {
+        merging.give_up(works)?;
+    }
+    let mut wiped = Vec::new();
+    works.change_manifest(|manifest| wiped = manifest.wipe(shard, group))?;
+    works.drop_tables(&wiped)?;
+    works.port.feed(origin, vec![Feedback::Wiped { group }]);
+    Ok(())
+}
+
 /// Tables as the manifest lists them, and as their shard is told of them.
 pub(super) fn listed(written: Vec<(TableEntry, Bytes)>) -> (Vec<TableEntry>, Vec<StoredTable>) {
     written
@@ -103,8 +124,8 @@ fn recover(works: &Works, origin: Origin) -> Result<(), StoreError> {
         return Err(StoreError::Failed("only shards are read back".into()));
     };
     let manifest = works.manifest().clone();
-    let tables = recovery::tables_of(&works.trees, &manifest, shard)?;
-    works.port.feed(origin, vec![Feedback::RecoveredTables { tables }]);
+    let recovery::ShardTables { tables, damaged } = recovery::tables_of(&works.trees, &manifest, shard)?;
+    works.port.feed(origin, vec![Feedback::RecoveredTables { tables, damaged }]);
     let (records, next) = recovery::log_of(&works.trees, &manifest, shard)?;
     let mut chunk: Vec<LogRecord> = Vec::new();
     let mut bytes = 0;

@@ -122,7 +122,7 @@ impl Node {
         let asker = Asker::Shard(shard);
         self.handle.submit(asker, 2, vec![DiskRequest::Recover]);
         let tables = self.answers.wait(asker, |feedback| match feedback {
-            Feedback::RecoveredTables { tables } => Some(tables.clone()),
+            Feedback::RecoveredTables { tables, .. } => Some(tables.clone()),
             _ => None,
         });
         let mut all = Vec::new();

@@ -8,8 +8,9 @@
 //!
 //! Version (1 byte), manifest's changes, segment, pieces in it, writes of each slot (8 bytes each), CRC-32C.
 
+use anser_machine::SlotName;
+use anser_storage::store::StoreError;
 use anser_storage::store::cell::Cell;
-use anser_storage::store::{StoreError, TreeName};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -17,9 +18,11 @@ use std::path::Path;
 
 /// Its file in the folder.
 pub(super) const NAME: &str = "witness";
-const VERSION: u8 = 2;
-/// Slots that it speaks of: the first names.
-pub(super) const SLOTS: usize = 3;
+const VERSION: u8 = 3;
+/// Slots of the node that it speaks of, and slots of copies: those of so many shards, which is all that a folder is made with.
+const NODE_SLOTS: [SlotName; 3] = [SlotName::Ring, SlotName::Incarnation, SlotName::Peers];
+const SHARDS: u32 = 16;
+pub(super) const SLOTS: usize = NODE_SLOTS.len() + SHARDS as usize;
 const WORDS: usize = 3 + SLOTS;
 const BYTES: usize = 1 + WORDS * 8 + 4;
 
@@ -39,17 +42,21 @@ pub(super) struct Reached {
 impl Reached {
     /// The slots with how often each was written.
     pub fn slots(&self) -> impl Iterator<Item = (Cell, u64)> {
-        let cell = |name| Cell { tree: TreeName::Slots, name };
-        (1..).map(cell).zip(self.saves)
+        spoken_of().zip(self.saves)
     }
 
     /// A slot was written.
     pub fn saved(&mut self, (cell, generation): (Cell, u64)) {
-        let place = usize::from(cell.name).checked_sub(1);
-        if let Some(saves) = place.and_then(|place| self.saves.get_mut(place)) {
+        if let Some((_, saves)) = spoken_of().zip(&mut self.saves).find(|(slot, _)| *slot == cell) {
             *saves = generation;
         }
     }
+}
+
+/// The slots, in the witness's order.
+fn spoken_of() -> impl Iterator<Item = Cell> {
+    let copies = (0..SHARDS).map(|shard| Cell::of(SlotName::Copies, shard));
+    NODE_SLOTS.into_iter().map(|slot| Cell::of(slot, 0)).chain(copies)
 }
 
 /// The witness's file.

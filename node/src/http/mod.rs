@@ -21,6 +21,8 @@ pub trait View: Send + Sync + 'static {
     fn live(&self) -> Result<(), String>;
     /// Whether the node serves; else why not.
     fn ready(&self) -> Result<(), String>;
+    /// What else there is to know of a node that serves or does not: copies that are refilled, a folder set aside.
+    fn notes(&self) -> serde_json::Value;
     /// Members, states, ring step, partitions.
     fn cluster(&self) -> serde_json::Value;
     /// Every actor.
@@ -47,7 +49,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/metrics", on_get(metrics_page))
         .route("/live", on_get(|State(pages): State<Pages>| async move { health(pages.view.live()) }))
-        .route("/ready", on_get(|State(pages): State<Pages>| async move { health(pages.view.ready()) }))
+        .route("/ready", on_get(|State(pages): State<Pages>| async move { ready_page(&pages) }))
         .route(
             "/api/v1/cluster",
             on_get(|State(pages): State<Pages>| async move { Json(pages.view.cluster()) }),
@@ -76,6 +78,17 @@ async fn panic_page(
     axum::extract::Path((actor, slot)): axum::extract::Path<(String, u32)>,
 ) -> StatusCode {
     if pages.view.inject_panic(&actor, slot) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
+}
+
+fn ready_page(pages: &Pages) -> Response {
+    let notes = pages.view.notes();
+    match pages.view.ready() {
+        Ok(()) => Json(serde_json::json!({ "ok": true, "notes": notes })).into_response(),
+        Err(reason) => {
+            let body = serde_json::json!({ "ok": false, "reason": reason, "notes": notes });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
 }
 
 fn health(state: Result<(), String>) -> Response {

@@ -66,7 +66,7 @@ impl Meter {
         for reason in Rejection::ALL.map(Rejection::words).into_iter().chain(["handshake failed"]) {
             counter!("anser_wire_rejected_total", "reason" => reason).absolute(0);
         }
-        for state in ["serving", "starting"] {
+        for state in ["serving", "joining", "starting"] {
             gauge!("anser_partitions", "state" => state).set(0.0);
         }
         meter
@@ -153,6 +153,7 @@ impl Meter {
             Fact::PeersChanged(peers) => seen.peers = peers.clone(),
             Fact::ShardChanged { .. }
             | Fact::TablesChanged { .. }
+            | Fact::CopiesChanged { .. }
             | Fact::RoomChanged(_)
             | Fact::PeerSeen { .. } => return,
         }

@@ -12,7 +12,7 @@ use super::switchboard::Switchboard;
 use super::threads::Arbiters;
 use super::view::NodeView;
 use crate::config::{ByteSize, Config, LogFormat};
-use crate::disk::{Disk, DiskConfig, OpenedFolder};
+use crate::disk::{Disk, DiskConfig, FeedbackSink, OpenedFolder};
 use crate::{http, metrics};
 use anser_host::Watchdog;
 use anser_host::runtime::System;
@@ -120,7 +120,7 @@ impl Node {
         let page = metrics::install()?;
         let clock = Clock::new();
         let switchboard = Arc::new(Switchboard::new(identity.node, clock));
-        let opened = open_disk(&config, identity.node, &switchboard)?;
+        let (opened, aside) = open_disk(&config, identity.node, &switchboard)?;
         let (disk, member) = (opened.disk, Member { node: identity.node, folder: opened.folder });
         switchboard.set_shards(opened.shards);
         switchboard.set_disk(disk.handle());
@@ -135,6 +135,7 @@ impl Node {
             address: config.advertise,
             switchboard: switchboard.clone(),
             draining: AtomicBool::new(false),
+            aside,
             certificate_expires_at_s: credentials.expires_at_s(),
         });
         let pages = tokio::spawn(http::serve(listener, view.clone(), page));
@@ -190,7 +191,11 @@ fn check_name(config: &Config, identity: &Identity) -> Result<()> {
 }
 
 /// Opens the data folder; a new one gets a shard for each processor that the network's thread leaves free.
-fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> Result<OpenedFolder> {
+fn open_disk(
+    config: &Config,
+    node: NodeId,
+    switchboard: &Arc<Switchboard>,
+) -> Result<(OpenedFolder, Option<PathBuf>)> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let shards = u32::try_from(processors - 1).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
     let budget = Budget::of(config.memory_bytes, shards);
@@ -207,7 +212,8 @@ fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> R
             ByteSize(START_BYTES_MIN)
         );
     }
-    Ok(Disk::open(&config.data_dir, &wanted, switchboard.clone())?)
+    let sink: Arc<dyn FeedbackSink> = switchboard.clone();
+    Ok(Disk::open_or_set_aside(&config.data_dir, &wanted, &sink)?)
 }
 
 /// What is kept free: as configured, and at least what memory still owes the disk when writes are no longer taken.

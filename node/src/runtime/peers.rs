@@ -1,12 +1,15 @@
 //! What the node knows of the ring and of its peers, for the network, the pages and the gauges.
 
-use anser_machine::{Fact, Peers};
+use anser_machine::{CopiesSummary, Fact, Peers};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use anser_proto::Envelope;
 use anser_quic::{ClusterCell, Direction, NetworkHandle, Traffic};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A line of progress comes with so many partitions refilled.
+const PROGRESS_PARTITIONS: usize = 16;
 
 /// The newest facts, and the network that follows them.
 #[derive(Default)]
@@ -25,6 +28,18 @@ pub(super) struct Known {
     pub(super) peers: Arc<Peers>,
     /// Which shards serve.
     pub(super) serving: BTreeMap<u32, bool>,
+    /// How the shards' copies are.
+    pub(super) copies: BTreeMap<u32, Arc<CopiesSummary>>,
+}
+
+impl Known {
+    /// The copies of all shards together: how many serve, how many are refilled, how many of those can't be.
+    pub(super) fn copies(&self) -> (usize, usize, usize) {
+        self.copies.values().fold((0, 0, 0), |(serving, joining, alone), copies| {
+            let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+            (serving + count(copies.serving), joining + copies.joining.len(), alone + count(copies.alone))
+        })
+    }
 }
 
 impl PeerBook {
@@ -66,6 +81,10 @@ impl PeerBook {
             Fact::ShardChanged { shard, serving } => {
                 known.serving.insert(*shard, *serving);
             }
+            Fact::CopiesChanged { shard, copies } => {
+                tell_progress(*shard, known.copies.get(shard).map(AsRef::as_ref), copies);
+                known.copies.insert(*shard, copies.clone());
+            }
             Fact::TablesChanged { .. } | Fact::RoomChanged(_) | Fact::PeerSeen { .. } => {}
         }
     }
@@ -99,5 +118,31 @@ impl PeerBook {
         for (node, rtt) in network.rtts() {
             metrics::gauge!("anser_wire_rtt_seconds", "peer" => self.name_of(&node)).set(rtt.as_secs_f64());
         }
+    }
+}
+
+/// Says how far the copies of a shard are refilled, at the beginning, at the end, and now and then between.
+fn tell_progress(shard: u32, before: Option<&CopiesSummary>, now: &CopiesSummary) {
+    let joining = |copies: &CopiesSummary| copies.joining.len();
+    let was = before.map_or(0, joining);
+    let left = joining(now);
+    let lost = before.map_or(!now.losses.is_empty(), |before| before.losses != now.losses);
+    if lost || left > was {
+        tracing::warn!(
+            shard,
+            partitions = left,
+            "copies lost what they held, and are refilled from other replicas"
+        );
+    } else if left == 0 && was > 0 {
+        tracing::info!(shard, "all copies are refilled");
+    } else if left < was && (left / PROGRESS_PARTITIONS) < (was / PROGRESS_PARTITIONS) {
+        tracing::info!(shard, left, "copies are being refilled");
+    }
+    if now.alone > 0 && before.is_none_or(|before| before.alone != now.alone) {
+        tracing::error!(
+            shard,
+            partitions = now.alone,
+            "partitions have no other replica to be refilled from; put back the data folder that held them"
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::http::View;
 use anser_model::NodeId;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +18,8 @@ pub(super) struct NodeView {
     pub(super) switchboard: Arc<Switchboard>,
     /// Whether it was told to stop.
     pub(super) draining: AtomicBool,
+    /// Where its data folder is that could not be trusted, if that was set aside at this start.
+    pub(super) aside: Option<PathBuf>,
     /// When its certificate expires, in seconds since 1970.
     pub(super) certificate_expires_at_s: i64,
 }
@@ -41,7 +44,13 @@ impl View for NodeView {
         }
         let known = self.switchboard.peers().known();
         if known.record.is_none() {
-            return Err("it is in no cluster yet: run `anser init`".to_owned());
+            return Err(match &self.aside {
+                Some(aside) => format!(
+                    "its data folder could not be trusted and is {} now; it waits to hear of its cluster from its seeds",
+                    aside.display()
+                ),
+                None => "it is in no cluster yet: run `anser init`".to_owned(),
+            });
         }
         let shards = directory.replicas.len();
         let serving = known.serving.values().filter(|serving| **serving).count();
@@ -50,7 +59,21 @@ impl View for NodeView {
                 "{serving} of {shards} shards serve; the others read their logs back, or failed"
             ));
         }
+        let (_, _, alone) = known.copies();
+        if alone > 0 {
+            return Err(format!(
+                "{alone} partitions have no other replica to be refilled from; put back the data folder that held them"
+            ));
+        }
         Ok(())
+    }
+
+    fn notes(&self) -> Value {
+        let (serving, joining, alone) = self.switchboard.peers().known().copies();
+        json!({
+            "partitions": { "serving": serving, "joining": joining, "alone": alone },
+            "set_aside": self.aside.as_ref().map(|aside| aside.display().to_string()),
+        })
     }
 
     fn cluster(&self) -> Value {
@@ -78,7 +101,7 @@ impl View for NodeView {
         json!({
             "node": self.name, "id": self.me.to_string(), "founded": true, "cluster": record.cluster_name,
             "cluster_id": record.cluster.to_string(), "step": record.step.0, "partitions": record.partitions,
-            "members": members,
+            "members": members, "this_node": self.notes(),
         })
     }
 
@@ -113,7 +136,7 @@ impl View for NodeView {
         metrics::gauge!("anser_certificate_expiry_seconds").set(self.certificate_expires_at_s as f64);
         self.switchboard.peers().refresh_metrics();
         let known = self.switchboard.peers().known();
-        let Some(record) = known.record else { return };
+        let Some(record) = &known.record else { return };
         let held: usize = record
             .keyspaces
             .iter()
@@ -129,7 +152,10 @@ impl View for NodeView {
             })
             .sum();
         let all_serve = known.serving.values().all(|serving| *serving) && !known.serving.is_empty();
-        let (serving, starting) = if all_serve { (held, 0) } else { (0, held) };
+        let (_, joining, _) = known.copies();
+        let (serving, starting, joining) =
+            if all_serve { (held.saturating_sub(joining), 0, joining) } else { (0, held, 0) };
+        metrics::gauge!("anser_partitions", "state" => "joining").set(joining as f64);
         metrics::gauge!("anser_partitions", "state" => "serving").set(serving as f64);
         metrics::gauge!("anser_partitions", "state" => "starting").set(starting as f64);
     }

@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     ClockJump,
     /// Much is lost, and late.
     Storm,
-    /// A folder is lost: the node starts with an empty one.
+    /// A folder is lost: the node starts with an empty one, and is refilled.
     LostFolder,
     /// A folder is put back as it was some time ago.
     OldCopy,
@@ -57,6 +57,8 @@ pub(crate) enum Kind {
 /// How long a long partition lasts on average, and the rarest, longest ones.
 const LONG_US: u64 = 25 * SECOND;
 const HALF_HOUR_US: u64 = 1800 * SECOND;
+/// So long after blocks can be read again, losses may come of those that could not.
+const UNSOUND_US: u64 = SECOND;
 /// In a million, long partitions that last half an hour.
 const HALF_HOUR: u64 = 5_000;
 
@@ -168,9 +170,13 @@ impl World {
                 self.undo_after(dice.wait(2 * SECOND), Undo::Restart(n));
             }
             Kind::BadBlocks => {
-                self.coverage.inject(Injected::BadBlocks);
-                self.nodes[n].disk.health.bad_blocks = 300_000;
-                self.undo_after(dice.wait(SECOND), Undo::Restart(n));
+                self.settle_folders();
+                if self.truth.may_lose_any() {
+                    self.coverage.inject(Injected::BadBlocks);
+                    self.truth.folders[n] = Folder::Damaged;
+                    self.nodes[n].disk.health.bad_blocks = 300_000;
+                    self.undo_after(dice.wait(SECOND), Undo::Restart(n));
+                }
             }
             Kind::ClockJump => {
                 self.coverage.inject(Injected::ClockJump);
@@ -183,23 +189,24 @@ impl World {
                 self.undo_after(dice.wait(SECOND), Undo::Storm);
             }
             Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
-            Kind::FullDisk => {
-                self.coverage.inject(Injected::FullDisk);
-                let few = u32::try_from(dice.below(4)).unwrap_or(0);
-                self.nodes[n].disk.set_room(if dice.chance(500_000) {
-                    Room::Keys(few)
-                } else {
-                    Room::NoSync
-                });
-                self.undo_after(dice.wait(2 * SECOND), Undo::Room(n));
-            }
+            Kind::FullDisk => self.fill_disk(n, dice),
             Kind::Swizzle => self.swizzle(dice),
         }
     }
 
-    /// Something happens to a folder that it does not come back from. Only as many as leave a quorum of each key.
+    /// A disk takes a few keys more, or no sync.
+    fn fill_disk(&mut self, n: usize, dice: &mut Dice) {
+        self.coverage.inject(Injected::FullDisk);
+        let few = u32::try_from(dice.below(4)).unwrap_or(0);
+        let room = if dice.chance(500_000) { Room::Keys(few) } else { Room::NoSync };
+        self.nodes[n].disk.set_room(room);
+        self.undo_after(dice.wait(2 * SECOND), Undo::Room(n));
+    }
+
+    /// A node loses some of what it holds, or all. One of each key's replicas at a time, until it is refilled.
     fn spoil(&mut self, kind: Kind, n: usize, dice: &mut Dice) {
-        if !self.truth.may_lose(n) {
+        self.settle_folders();
+        if !self.truth.may_lose_any() {
             return;
         }
         match kind {
@@ -215,7 +222,8 @@ impl World {
                 self.truth.folders[n] = Folder::Damaged;
                 let at = self.now();
                 self.journal.line(at, || format!("node {n}: damage in {what}"));
-                // Some of it is met as it is read, the rest at the next start.
+                // Some of it is met as it is read, the rest at the next start. What stops by it is started again.
+                self.undo_after(SECOND + dice.wait(SECOND), Undo::Restart(n));
                 if dice.chance(500_000) {
                     let us = dice.wait(SECOND);
                     self.schedule.after(us, Job::Stop { node: n, us: 50 * MS });
@@ -328,6 +336,7 @@ impl World {
             Undo::Disk(n) => self.nodes[n].disk.health.sync_us = SYNC_US,
             Undo::Restart(n) => {
                 self.nodes[n].disk.health.bad_blocks = 0;
+                self.nodes[n].unsound_until = at + UNSOUND_US;
                 self.nodes[n].disk.health.fails = false;
                 self.restart_if_stopped(n);
             }
@@ -347,7 +356,7 @@ impl World {
     pub(crate) fn restart_if_stopped(&mut self, n: usize) {
         let node = &self.nodes[n];
         let stopped = node.disk.has_failed() || node.serving.values().any(|serving| !serving);
-        if node.up && stopped && self.is_member(n) {
+        if node.up && stopped {
             self.kill(n, false);
             self.start_after(n, 100 * MS);
         }

@@ -10,9 +10,6 @@ use anser_model::{ClusterId, FolderId, KeyspaceId, KeyspaceName, Member, NodeId}
 use anser_replica::{EngineLimits, Limits};
 use std::sync::Arc;
 
-/// Partitions of the ring: few, so that keys share them.
-const PARTITIONS: u16 = 8;
-
 /// The members: so many in each data centre.
 pub fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEntry> {
     let mut roster = Vec::new();
@@ -33,15 +30,15 @@ pub fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEntry> {
     roster
 }
 
-/// The first record: a sloppy keyspace, a strict one, and one whose blind writes become siblings.
-pub fn genesis(dice: &mut Dice, roster: &[RosterEntry]) -> Arc<Record> {
+/// The first record, of a ring of so many partitions: a sloppy keyspace, a strict one, and one whose blind writes become siblings.
+pub fn genesis(dice: &mut Dice, roster: &[RosterEntry], partitions: u16) -> Arc<Record> {
     let mut mac_key = [0; 32];
     mac_key[..16].copy_from_slice(&dice.u128().to_le_bytes());
     let founding = Founding {
         cluster: ClusterId(dice.u128().to_le_bytes()),
         cluster_name: "sim".to_owned(),
         roster: roster.to_vec(),
-        partitions: PARTITIONS,
+        partitions,
         seed: dice.u64(),
         mac_key,
     };

@@ -6,10 +6,10 @@ use crate::coverage::Situation;
 use crate::invariants::{acked_write_survives, nothing_is_left_over, replicas_agree, views_agree};
 use crate::profile::Profile;
 use crate::schedule::{MS, SECOND};
+use crate::truth::Folder;
 use crate::verdicts::{Invariant, Violation};
 use crate::world::World;
 use crate::world::cell::Actor;
-use crate::world::node::Node;
 use crate::{Options, Report};
 use anser_model::Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const FOUNDING_US: u64 = 10 * SECOND;
 /// After the faults are over, the nodes' views agree within this.
 const AGREEMENT_US: u64 = 40 * SECOND;
+/// And all copies are refilled within this.
+const REFILL_US: u64 = 40 * SECOND;
 /// An operation on a healed cluster takes no longer.
 const HEALED_TIMEOUT_US: u64 = 4 * SECOND;
 
@@ -82,10 +84,11 @@ impl World {
             self.restart_if_stopped(n);
         }
         self.run_until(self.now() + SECOND);
-        self.set_damaged_aside();
         let agreed = self.wait_for(AGREEMENT_US, |world| world.views().is_ok() && world.all_serve());
         let agreed = agreed.and_then(|()| self.views());
         self.judge(Invariant::ViewsAgree, agreed);
+        self.await_refilled();
+        self.replace_damaged();
         for client in &mut self.clients {
             client.stopping = true;
         }
@@ -93,7 +96,27 @@ impl World {
         self.judge(Invariant::HealedClusterAnswers, idle);
     }
 
-    /// Every key is read from all replicas that are left, which repairs them: they must agree. Then it is written, as if the
+    fn await_refilled(&mut self) {
+        let refilled = self.wait_for(REFILL_US, World::all_are_refilled);
+        let refilled = refilled.map_err(|late| format!("{late}: {}", self.not_refilled()));
+        self.judge(Invariant::LostCopiesAreRefilled, refilled);
+    }
+
+    /// Damage that nobody has met yet: the operator replaces the disk, and the node is refilled.
+    fn replace_damaged(&mut self) {
+        self.settle_folders();
+        for n in 0..self.nodes.len() {
+            if self.truth.folders[n] == Folder::Damaged && self.verdicts.broken().is_none() {
+                self.kill(n, false);
+                self.lose_folder(n);
+                self.start_after(n, MS);
+                self.run_until(self.now() + SECOND);
+                self.await_refilled();
+            }
+        }
+    }
+
+    /// Every key is read from all replicas, which repairs them: they must agree. Then it is written, as if the
     /// first answer were lost, and read again.
     fn answer_all(&mut self) {
         let slots = 0..self.truth.slots.len();
@@ -105,13 +128,10 @@ impl World {
     }
 
     fn get_of_all(&self, slot: usize) -> Wish {
-        let left = self.truth.slots[slot].nodes.iter().filter(|n| self.is_member(**n)).count();
-        let whole = left == self.truth.slots[slot].nodes.len();
-        let level = if whole { Level::All } else { Level::Count(u8::try_from(left).unwrap_or(u8::MAX)) };
         Wish {
             slot,
             what: What::Get,
-            level: Some(level),
+            level: Some(Level::All),
             timeout_us: HEALED_TIMEOUT_US,
             must: true,
             corrected: false,
@@ -162,15 +182,12 @@ impl World {
     }
 
     fn views(&self) -> Result<(), String> {
-        let members = self.nodes.iter().enumerate().filter(|(n, _)| self.is_member(*n));
-        let views: Vec<_> = members.map(|(_, node)| (node.id(), node.view.clone())).collect();
+        let views: Vec<_> = self.nodes.iter().map(|node| (node.id(), node.view.clone())).collect();
         views_agree::check(&views)
     }
 
     fn all_serve(&self) -> bool {
-        let serves =
-            |n: usize, node: &Node| !self.is_member(n) || node.serving.values().all(|serving| *serving);
-        self.nodes.iter().enumerate().all(|(n, node)| node.up && serves(n, node))
+        self.nodes.iter().all(|node| node.up && node.serving.values().all(|serving| *serving))
     }
 
     /// Lets time pass until something is so. `Err` if it is not within the bound.

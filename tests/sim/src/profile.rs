@@ -11,6 +11,8 @@ pub struct Profile {
     /// Data centres, of so many nodes each.
     pub(crate) dcs: usize,
     pub(crate) nodes_per_dc: (u64, u64),
+    /// Partitions of the ring: few, so that keys share them, but of two groups of a store.
+    pub(crate) partitions: u16,
     /// Clients in all.
     pub(crate) clients: usize,
     /// Keys in each keyspace.
@@ -107,6 +109,7 @@ const FAULTS: Profile = Profile {
     name: "faults",
     dcs: 1,
     nodes_per_dc: (3, 5),
+    partitions: 32,
     clients: 5,
     keys: 4,
     think_ms: 25,

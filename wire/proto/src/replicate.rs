@@ -1,7 +1,8 @@
-//! The conversation of coordinators with replicas: mint, store, read.
+//! The conversation of coordinators with replicas: mint, store, read; and of a copy that is being refilled with the others.
 //!
 //! A key's state travels as the encoded bytes of [`anser_model::KeyState`]: it is encoded once, where it is minted.
 
+use alloc::vec::Vec;
 use anser_model::state::Write;
 use anser_model::{Key, KeyspaceId, PartitionId, Round};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ pub struct Place {
     pub round: Round,
 }
 
-/// What a coordinator asks of a copy.
+/// What a coordinator, or another copy, asks of a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaRequest {
     /// Mint a version. Only to a copy on the coordinator's own node. Two answers: `Minted` at once, then `Durable`.
@@ -48,6 +49,34 @@ pub enum ReplicaRequest {
         /// All of it, or only its digest.
         want: Want,
     },
+    /// Read a part of a partition, in order. Of a copy only that is being refilled. Answer: `Page`, once what it shows is
+    /// durable at this copy.
+    ReadPage {
+        /// Which partition, of all keyspaces.
+        partition: PartitionId,
+        /// Its round, as the asking copy has it.
+        round: Round,
+        /// Where the part before it ended; none for the first one.
+        after: Option<PagePlace>,
+    },
+}
+
+/// A place in a partition's order: by keyspace, then key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagePlace {
+    /// The keyspace.
+    pub keyspace: KeyspaceId,
+    /// The key.
+    pub key: Key,
+}
+
+/// A key of a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageEntry {
+    /// Which key.
+    pub place: PagePlace,
+    /// Its encoded state.
+    pub state: Bytes,
 }
 
 /// How much of a state is asked for.
@@ -85,15 +114,30 @@ pub enum ReplicaReply {
         /// The partition's round at the copy.
         round: Round,
     },
+    /// A part of a partition.
+    Page {
+        /// Its keys, in order.
+        entries: Vec<PageEntry>,
+        /// Whether the partition has more behind the last of them.
+        more: bool,
+    },
+}
+
+impl PagePlace {
+    /// About how many bytes it holds.
+    fn bytes(&self) -> usize {
+        size_of::<KeyspaceId>() + self.key.as_bytes().len()
+    }
 }
 
 impl ReplicaRequest {
-    /// Where the key is.
-    pub fn place(&self) -> &Place {
+    /// The partition that it is about.
+    pub fn partition(&self) -> PartitionId {
         match self {
             ReplicaRequest::MintVersion { place, .. }
             | ReplicaRequest::StoreState { place, .. }
-            | ReplicaRequest::ReadState { place, .. } => place,
+            | ReplicaRequest::ReadState { place, .. } => place.partition,
+            ReplicaRequest::ReadPage { partition, .. } => *partition,
         }
     }
 
@@ -105,6 +149,7 @@ impl ReplicaRequest {
             }
             ReplicaRequest::StoreState { key, state, .. } => key.as_bytes().len() + state.len(),
             ReplicaRequest::ReadState { key, .. } => key.as_bytes().len(),
+            ReplicaRequest::ReadPage { after, .. } => after.as_ref().map_or(0, PagePlace::bytes),
         }
     }
 }
@@ -115,6 +160,9 @@ impl ReplicaReply {
         match self {
             ReplicaReply::Minted { state, .. } | ReplicaReply::State { state, .. } => state.len(),
             ReplicaReply::Durable | ReplicaReply::Digest { .. } => 0,
+            ReplicaReply::Page { entries, .. } => {
+                entries.iter().map(|entry| entry.place.bytes() + entry.state.len()).sum()
+            }
         }
     }
 }

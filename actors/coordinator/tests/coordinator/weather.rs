@@ -235,6 +235,7 @@ impl World {
                 copies.memory.entry(key.clone()).or_default().merge(&state);
                 self.sync(n, key.clone(), answer(Body::Replicated(ReplicaReply::Durable)));
             }
+            ReplicaRequest::ReadPage { .. } => panic!("no coordinator asks for that"),
             ReplicaRequest::ReadState { key, want, .. } => {
                 let state = copies.memory.get(key).cloned().unwrap_or_default();
                 let round = Round(0);

@@ -7,7 +7,9 @@
 
 use crate::stage::{Call, Entry, ms_of, now_at};
 use anser_host::{Factory, HostConfig};
-use anser_machine::{Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, Room, TableSummary};
+use anser_machine::{
+    CopiesSummary, Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, Room, TableSummary,
+};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use anser_proto::replicate::ReplicaReply;
@@ -30,6 +32,7 @@ struct Newest {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
     room: Option<Room>,
     seen: BTreeMap<SocketAddr, NodeId>,
@@ -42,6 +45,9 @@ impl Newest {
             Fact::PeersChanged(peers) => self.peers = Some(peers),
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(shard, serving);
+            }
+            Fact::CopiesChanged { shard, copies } => {
+                self.copies.insert(shard, copies);
             }
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(shard, tables);
@@ -57,11 +63,13 @@ impl Newest {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        let copies =
+            self.copies.iter().map(|(&shard, copies)| Fact::CopiesChanged { shard, copies: copies.clone() });
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
         let room = self.room.iter().copied().map(Fact::RoomChanged);
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(tables).chain(room).chain(seen).collect()
+        ring.chain(peers).chain(shards).chain(copies).chain(tables).chain(room).chain(seen).collect()
     }
 }
 

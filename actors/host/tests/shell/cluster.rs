@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Microseconds that a sync takes on average.
 const SYNC_US: u64 = 1500;
+/// Partitions of the ring: of two groups of a store.
+const PARTITIONS: u16 = 32;
 /// The session of the operator who founds the cluster.
 const OPERATOR: u32 = u32::MAX;
 /// When the operator does so.
@@ -89,7 +91,7 @@ impl<S: Stage> Cluster<S> {
     pub fn new(stage: S, seed: u64, plot: Plot) -> Cluster<S> {
         let mut dice = Dice::new(seed, "cluster");
         let roster = roster(&mut dice, 1, 3);
-        let record = genesis(&mut dice, &roster);
+        let record = genesis(&mut dice, &roster, PARTITIONS);
         let health = Health { sync_us: SYNC_US, bad_blocks: 0, fails: false };
         let node = |(number, entry): (usize, RosterEntry)| Node {
             entry,

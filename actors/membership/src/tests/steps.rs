@@ -349,7 +349,7 @@ fn records_are_judged_by_this_table() {
     let table = [
         (None, &own, me, Verdict::Adopt),
         (None, &named_otherwise, me, Verdict::Refuse),
-        (None, &own, other_folder, Verdict::Refuse),
+        (None, &own, other_folder, Verdict::Adopt),
         (None, &own, member(3), Verdict::Refuse),
         (Some(&own), &own, me, Verdict::Nothing),
         (Some(&own), &other, me, Verdict::Refuse),
@@ -360,7 +360,7 @@ fn records_are_judged_by_this_table() {
         (Some(&next), &own, me, Verdict::Nothing),
     ];
     for (i, (own, record, me, verdict)) in table.into_iter().enumerate() {
-        assert_eq!(judge(own, record, &me, "tests"), verdict, "line {i}");
+        assert_eq!(judge(own, record, &me.node, "tests"), verdict, "line {i}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A disk in memory: what was not synced is gone after a crash.
 
-use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, StoredTable, TableId};
+use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, SlotName, StoredTable, TableId};
 use anser_storage::table::{self, block, chunk};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -22,6 +22,12 @@ pub struct FakeDisk {
     pub asked: VecDeque<DiskRequest>,
     tables: Vec<Table>,
     tables_ever: u64,
+    /// The cell of copies.
+    pub copies: Option<Bytes>,
+    /// Tables whose metadata can't be read.
+    pub unreadable: bool,
+    /// Blocks that can't be.
+    pub bad_blocks: bool,
     /// The log through here was dropped.
     dropped: Option<Lsn>,
 }
@@ -46,12 +52,14 @@ impl FakeDisk {
     pub fn recover(&mut self) -> Vec<Feedback> {
         let asked = self.asked.pop_back();
         assert!(matches!(asked, None | Some(DiskRequest::Recover)), "{asked:?}");
-        let tables = self.tables.iter().map(|table| table.listed.clone()).collect();
+        let tables: Vec<StoredTable> = self.tables.iter().map(|table| table.listed.clone()).collect();
+        let damaged = if self.unreadable && !tables.is_empty() { vec![0] } else { vec![] };
+        let tables = if self.unreadable { vec![] } else { tables };
         let (first, second) = self.synced.split_at(self.synced.len() / 2);
         let last = self.synced.last().map(|record| record.lsn).max(self.dropped);
         let next = Lsn(last.map_or(1, |lsn| lsn.0 + 1));
         vec![
-            Feedback::RecoveredTables { tables },
+            Feedback::RecoveredTables { tables, damaged },
             Feedback::RecoveredLog { records: first.to_vec(), next: None },
             Feedback::RecoveredLog { records: second.to_vec(), next: Some(next) },
         ]
@@ -81,6 +89,23 @@ impl FakeDisk {
                 self.synced.retain(|record| record.lsn > through);
                 self.dropped = self.dropped.max(Some(through));
                 Feedback::Flushed { tables: vec![listed], through }
+            }
+            DiskRequest::Fetch { ticket, .. } if self.bad_blocks => Feedback::FetchFailed { ticket },
+            DiskRequest::Fetch { ticket, table, .. }
+                if !self.tables.iter().any(|held| held.listed.id == table) =>
+            {
+                Feedback::TableGone { ticket }
+            }
+            DiskRequest::Save { slot: SlotName::Copies, bytes } => {
+                self.copies = Some(bytes);
+                Feedback::Saved { slot: SlotName::Copies }
+            }
+            DiskRequest::Load { slot: SlotName::Copies } => {
+                Feedback::Loaded { slot: SlotName::Copies, bytes: self.copies.clone() }
+            }
+            DiskRequest::Wipe { group } => {
+                self.tables.retain(|held| held.listed.group != group);
+                Feedback::Wiped { group }
             }
             DiskRequest::Fetch { ticket, table, block } => {
                 let table = self.tables.iter().find(|held| held.listed.id == table).unwrap();

@@ -81,16 +81,17 @@ fn what_waits_is_checked_again_when_the_ring_has_moved_on() {
 }
 
 #[test]
-fn a_block_that_cannot_be_trusted_stops_the_shard() {
+fn a_block_that_cannot_be_trusted_is_the_loss_of_its_group() {
     let mut bench = in_a_table();
     let (read, _) = bench.read("k", Want::Full);
     let (other, _) = bench.mint("j", write(2, "b", Seen::Present));
     let Some(DiskRequest::Fetch { ticket, .. }) = bench.disk.asked.pop_front() else { panic!() };
     let stray = anser_machine::Ticket(ticket.0 + 1);
     assert_eq!(bench.own(Feedback::FetchFailed { ticket: stray }), [], "a predecessor's");
-    let gone = refused(Refusal::DiskFailed);
-    assert_eq!(bench.own(Feedback::FetchFailed { ticket }), [(other, gone.clone()), (read, gone)]);
-    assert_eq!(bench.facts.last(), Some(&false));
+    // What was minted may be lost, what was to be read is.
+    let answers = [(other, refused(Refusal::Crashed)), (read, refused(Refusal::NotServing))];
+    assert_eq!(bench.own(Feedback::FetchFailed { ticket }), answers);
+    assert_eq!(bench.facts.last(), Some(&true), "the shard goes on");
     assert!(bench.replica.budget.is_unused());
 }
 

@@ -4,18 +4,21 @@ mod crash;
 mod disk;
 mod durability;
 mod fetch;
+mod refill;
 mod refusals;
 mod stopping;
 
 use crate::{Limits, Replica, ReplicaConfig};
-use anser_machine::{Count, DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox};
+use anser_machine::{
+    CopiesSummary, Count, DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox, SlotName,
+};
 use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
 use anser_model::state::{Seen, Write};
 use anser_model::{
     Actor, Body as Value, ClusterId, FolderId, Hlc, Key, KeyState, KeyspaceId, Life, Member, NodeId, Rid,
     Round, Step, Token,
 };
-use anser_proto::replicate::{Place, ReplicaReply, ReplicaRequest, Want};
+use anser_proto::replicate::{PageEntry, PagePlace, Place, ReplicaReply, ReplicaRequest, Want};
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 use bytes::Bytes;
 use disk::FakeDisk;
@@ -121,6 +124,10 @@ pub struct Bench {
     pub now: Now,
     pub counts: Vec<Count>,
     pub facts: Vec<bool>,
+    /// How its copies are.
+    pub copies: Arc<CopiesSummary>,
+    /// What it asked of other copies, and said to itself.
+    pub sent: Vec<Envelope>,
     ring: Arc<Record>,
     seq: u64,
 }
@@ -138,8 +145,17 @@ impl Bench {
     /// Before its first timeout, with a ring or without.
     pub fn cold(config: ReplicaConfig, disk: FakeDisk) -> Bench {
         let now = Now { tick: Tick(10), wall_ms: WALL_MS };
-        let (counts, facts) = (Vec::new(), Vec::new());
-        Bench { replica: Replica::new(config), disk, now, counts, facts, ring: Arc::new(ring()), seq: 0 }
+        Bench {
+            replica: Replica::new(config),
+            disk,
+            now,
+            counts: Vec::new(),
+            facts: Vec::new(),
+            copies: Arc::default(),
+            sent: Vec::new(),
+            ring: Arc::new(ring()),
+            seq: 0,
+        }
     }
 
     /// Recovered, with a ring.
@@ -175,12 +191,17 @@ impl Bench {
             match effect {
                 Effect::Send(envelope) => {
                     assert_eq!(envelope.from.role, Role::Replica);
-                    assert_eq!((envelope.to.role, envelope.op.life), (Role::Coordinator, 4));
+                    if envelope.to.role == Role::Replica && envelope.op.life != 4 {
+                        self.sent.push(envelope);
+                        continue;
+                    }
+                    assert_eq!(envelope.op.life, 4);
                     answers.push((envelope.op.seq, envelope.body));
                 }
                 Effect::Disk(request) => self.disk.ask(request),
                 Effect::Publish(Fact::ShardChanged { shard: 0, serving }) => self.facts.push(serving),
                 Effect::Publish(Fact::TablesChanged { shard: 0, .. }) => {}
+                Effect::Publish(Fact::CopiesChanged { shard: 0, copies }) => self.copies = copies,
                 Effect::Publish(fact) => panic!("{fact:?}"),
                 Effect::Count(count) => self.counts.push(count),
             }
@@ -197,8 +218,12 @@ impl Bench {
         self.step(Event::Fact(Fact::RingAdopted(ring)))
     }
 
-    /// Answers a `Recover`.
+    /// Answers a `Load`, then the `Recover` that follows.
     pub fn recover(&mut self) {
+        let load = self.disk.asked.pop_back();
+        assert!(matches!(load, None | Some(DiskRequest::Load { slot: SlotName::Copies })), "{load:?}");
+        let bytes = self.disk.copies.clone();
+        assert_eq!(self.own(Feedback::Loaded { slot: SlotName::Copies, bytes }), []);
         for feedback in self.disk.recover() {
             assert_eq!(self.own(feedback), []);
         }
@@ -218,6 +243,52 @@ impl Bench {
         answers
     }
 
+    /// A state that another copy shows in a page.
+    pub fn entry(&self, name: &str, state: &KeyState) -> PageEntry {
+        PageEntry { place: PagePlace { keyspace: KEYSPACE, key: key(name) }, state: state.encode() }
+    }
+
+    /// What it asked of other copies since last time: partition, whom, what.
+    pub fn asked(&mut self) -> Vec<Envelope> {
+        let me = member(1).node;
+        self.sent.extract_if(.., |envelope| envelope.to.node != me).collect()
+    }
+
+    /// Hands it what it said to itself, and syncs, until there is no more.
+    pub fn settle(&mut self) {
+        loop {
+            let said = core::mem::take(&mut self.sent);
+            let (own, others): (Vec<_>, Vec<_>) =
+                said.into_iter().partition(|envelope| envelope.to.node == member(1).node);
+            self.sent = others;
+            if own.is_empty() && self.disk.is_idle() {
+                return;
+            }
+            for envelope in own {
+                assert_eq!(self.step(Event::Message(envelope)), []);
+            }
+            assert_eq!(self.serve_disk(), []);
+            assert_eq!(self.sync(), []);
+        }
+    }
+
+    /// Another copy answers.
+    pub fn answer(&mut self, asked: &Envelope, body: Body) -> Vec<Answer> {
+        let envelope = Envelope { from: asked.to, to: asked.from, body, ..asked.clone() };
+        self.step(Event::Message(envelope))
+    }
+
+    /// Lets time pass, with its timeouts.
+    pub fn pass_ms(&mut self, ms: u64) {
+        let until = self.now.tick.plus_ms(ms);
+        while let Some((at, _)) = self.replica.next_timeout().filter(|(at, _)| *at <= until) {
+            self.now.tick = self.now.tick.max(at);
+            assert_eq!(self.timeout(), []);
+            self.settle();
+        }
+        self.now.tick = until;
+    }
+
     pub fn place(&self, key: &Key) -> Place {
         Place { keyspace: KEYSPACE, partition: self.ring.partition_of(KEYSPACE, key), round: Round(0) }
     }
@@ -225,14 +296,31 @@ impl Bench {
     /// Sends a request as `ask` says. The answers that came at once, and the request's number.
     pub fn ask(&mut self, ask: Ask, request: ReplicaRequest) -> (u64, Vec<Answer>) {
         self.seq += 1;
-        let place = *request.place();
+        let partition = request.partition();
         let envelope = Envelope {
             from: Address { node: member(ask.from).node, role: Role::Coordinator, slot: 0 },
-            to: Address { node: member(1).node, role: Role::Replica, slot: u32::from(place.partition.0) },
+            to: Address { node: member(1).node, role: Role::Replica, slot: u32::from(partition.0) },
             op: OpId { life: 4, seq: self.seq },
             step: ask.step,
             deadline: ask.deadline,
             body: Body::Replicate(request),
+        };
+        (self.seq, self.step(Event::Message(envelope)))
+    }
+
+    /// Asks for a page of a key's partition, as another copy does.
+    pub fn ask_page(&mut self, name: &str, after: Option<PagePlace>) -> (u64, Vec<Answer>) {
+        self.seq += 1;
+        let partition = self.place(&key(name)).partition;
+        let address =
+            |node: u8| Address { node: member(node).node, role: Role::Replica, slot: u32::from(partition.0) };
+        let envelope = Envelope {
+            from: address(2),
+            to: address(1),
+            op: OpId { life: 4, seq: self.seq },
+            step: Step(1),
+            deadline: self.now.tick.plus_ms(1000),
+            body: Body::Replicate(ReplicaRequest::ReadPage { partition, round: Round(0), after }),
         };
         (self.seq, self.step(Event::Message(envelope)))
     }

@@ -27,7 +27,7 @@ fn nothing_is_served_before_recovery_and_a_ring() {
     all_refused(&mut bench, Ask::default, Refusal::NotServing);
     bench.timeout();
     assert_eq!(bench.facts, [false]);
-    assert!(matches!(bench.disk.asked.make_contiguous(), [DiskRequest::Recover]));
+    assert!(matches!(bench.disk.asked.make_contiguous(), [DiskRequest::Load { slot: SlotName::Copies }]));
     bench.disk.asked.clear();
     assert_eq!(bench.replica.next_timeout(), None);
     bench.timeout();

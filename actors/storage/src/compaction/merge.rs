@@ -108,6 +108,22 @@ impl Merge {
         }))
     }
 
+    /// Whether it is of this group of this shard.
+    pub fn is_of(&self, shard: u32, group: Group) -> bool {
+        self.shard == shard && self.group == group
+    }
+
+    /// Whose tables.
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// What was written so far, to be dropped if the merge is given up.
+    pub fn written(&self) -> impl Iterator<Item = TableId> + '_ {
+        let whole = self.written.iter().map(|(entry, _)| TableId(entry.id));
+        whole.chain(self.writing.as_ref().map(Installing::id))
+    }
+
     /// Merges about so many bytes of entries. Whether it is done. New tables are numbered by `next_id`.
     pub fn step(
         &mut self,

@@ -84,7 +84,7 @@ fn content(trees: &Memory, manifest: &Manifest) -> Map {
     tables.sort_by_key(|table| table.age);
     let mut map = Map::new();
     for entry in tables {
-        let meta = recovery::tables_of(trees, manifest, 0).unwrap();
+        let meta = recovery::tables_of(trees, manifest, 0).unwrap().tables;
         let meta = meta.into_iter().find(|table| table.id.0 == entry.id).unwrap().meta;
         let table = Table::open(TableId(entry.id), meta).unwrap();
         for number in table.blocks() {
@@ -176,7 +176,7 @@ fn large_tables_end_with_their_partition() {
     }
     let inputs = shop.ids();
     assert!(shop.merge(&inputs, usize::MAX));
-    let tables = recovery::tables_of(&shop.trees, &shop.manifest, 0).unwrap();
+    let tables = recovery::tables_of(&shop.trees, &shop.manifest, 0).unwrap().tables;
     let partitions: Vec<(u8, u8)> = tables
         .into_iter()
         .map(|stored| Table::open(stored.id, stored.meta).unwrap())

@@ -4,10 +4,10 @@
 //! and everything else is looked at in one step. The next page is of a later moment. Deliberately absent: any state between
 //! two pages but the key where the last one ended.
 
-use super::Engine;
 use super::tables::Open;
+use super::{Engine, Waiting};
 use crate::cache::Cache;
-use crate::store_key::StoreKey;
+use crate::store_key::{StoreKey, group_of_key};
 use crate::table::block::Entries;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Range;
@@ -177,7 +177,9 @@ impl Engine {
         // The newest first: of equal keys the first source has the newest state.
         let mut sources: Vec<Source<'_>> = Vec::new();
         sources.push(Source::Memory(self.active.range(&start).peekable()));
-        for waiting in self.waiting.iter().rev() {
+        let group = group_of_key(&scan.from);
+        let counts = |waiting: &&Waiting| group.is_none_or(|group| !waiting.void.contains(&group));
+        for waiting in self.waiting.iter().rev().filter(counts) {
             sources.push(Source::Memory(waiting.frozen.range(start.clone()..).peekable()));
         }
         for open in self.tables.of(&scan.from) {

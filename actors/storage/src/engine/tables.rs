@@ -44,6 +44,17 @@ impl Tables {
         Ok(())
     }
 
+    /// Takes a group's tables away.
+    pub fn drop_group(&mut self, group: Group) {
+        self.groups.remove(&group);
+    }
+
+    /// The group of a table.
+    pub fn group_of(&self, table: TableId) -> Option<Group> {
+        let holds = |tables: &Vec<Open>| tables.iter().any(|open| open.table.id() == table);
+        self.groups.iter().find(|(_, tables)| holds(tables)).map(|(group, _)| *group)
+    }
+
     /// The tables that may hold a key, the newest first.
     pub fn of(&self, key: &[u8]) -> &[Open] {
         group_of_key(key).and_then(|group| self.groups.get(&group)).map_or(&[], Vec::as_slice)

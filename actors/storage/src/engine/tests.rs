@@ -68,7 +68,7 @@ impl Store {
 
     fn reopen(&self, limits: Limits) -> Engine {
         let mut engine = Engine::new(limits);
-        engine.recovered_tables(recovery::tables_of(&self.trees, &self.manifest, 0).unwrap()).unwrap();
+        engine.recovered_tables(recovery::tables_of(&self.trees, &self.manifest, 0).unwrap().tables).unwrap();
         let through = self.manifest.flushed(0);
         let rest: Vec<LogRecord> = self.log.iter().filter(|record| record.lsn > through).cloned().collect();
         engine.recovered_log(&rest).unwrap();
@@ -344,6 +344,37 @@ fn keys_written_over_and_over_do_not_keep_the_log_for_ever() {
     let bound = LOG_PER_MEMTABLE * limits.memtable_bytes;
     assert!((bound..bound + 300).contains(&written), "{written}");
     assert_eq!(engine.freeze(), None, "an empty one is not frozen");
+}
+
+#[test]
+fn a_group_without_its_tables_keeps_what_is_in_memory() {
+    let limits = Limits { memtable_bytes: 400, frozen_max: 2, cache_bytes: 0 };
+    let mut engine = Engine::new(limits);
+    let mut store = Store::default();
+    for number in 0..6 {
+        engine.insert(&key(number), state(number, 100), Lsn(u64::from(number) + 1), false);
+    }
+    let (frozen, through) = engine.freeze().unwrap();
+    let tables = store.flush(&frozen, through);
+    engine.flushed(tables.clone(), through).unwrap();
+    engine.insert(&key(3), state(9, 10), Lsn(7), true);
+    assert_eq!(tables.len(), 3);
+    assert_eq!(
+        tables.iter().map(|table| engine.group_of_table(table.id)).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(2)]
+    );
+    // Keys 0, 3 and 6 are of group 0. One is in a memtable whose tables are being written.
+    engine.insert(&key(6), state(6, 600), Lsn(8), false);
+    let (_, through) = engine.freeze().unwrap();
+    engine.insert(&key(3), state(9, 20), Lsn(9), true);
+    engine.drop_group(0);
+    assert_eq!(engine.group_of_table(tables[0].id), None);
+    let mut known = |number| get(&mut engine, &store, &key(number), &mut |_| ());
+    assert_eq!((known(0), known(3), known(6)), (None, Some(state(9, 20)), None));
+    assert_eq!((known(1), known(5)), (Some(state(1, 100)), Some(state(5, 100))));
+    engine.flushed(vec![], through).unwrap();
+    assert_eq!(engine.remembered(&key(3)), Some((state(9, 20), Lsn(9))));
+    assert_eq!(engine.remembered(&key(6)), None);
 }
 
 #[test]

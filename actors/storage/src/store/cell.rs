@@ -9,6 +9,7 @@ use super::trees::{StoreError, TreeName, Trees};
 use crate::cursor::{Cursor, checked, put_checksum};
 use alloc::format;
 use alloc::vec::Vec;
+use anser_machine::SlotName;
 use bytes::Bytes;
 use core::ops::ControlFlow;
 
@@ -44,7 +45,21 @@ struct Head {
     inline: Bytes,
 }
 
+/// The first shard's cell of its copies; the others' follow.
+const FIRST_COPIES: u8 = 16;
+
 impl Cell {
+    /// Where a slot is stored. Only that of copies is of one `shard`; the others are the node's.
+    pub fn of(slot: SlotName, shard: u32) -> Cell {
+        let name = match slot {
+            SlotName::Ring => 1,
+            SlotName::Incarnation => 2,
+            SlotName::Peers => 3,
+            SlotName::Copies => FIRST_COPIES.saturating_add(u8::try_from(shard).unwrap_or(u8::MAX)),
+        };
+        Cell { tree: TreeName::Slots, name }
+    }
+
     /// Its content, if it was ever written.
     pub fn read(self, trees: &impl Trees) -> Result<Option<Bytes>, StoreError> {
         let Some(head) = self.head(trees)? else { return Ok(None) };
@@ -140,6 +155,18 @@ impl Stale {
         }
         Ok(())
     }
+}
+
+/// Reads every cell of a tree, as proof that it can be.
+pub fn check_tree(trees: &impl Trees, tree: TreeName) -> Result<(), StoreError> {
+    let mut names = Vec::new();
+    trees.walk(tree, &mut |key, _| {
+        if let [name] = key {
+            names.push(*name);
+        }
+        ControlFlow::Continue(())
+    })?;
+    names.into_iter().try_for_each(|name| Cell { tree, name }.read(trees).map(drop))
 }
 
 /// Removes all pieces that no head names: left by a crash between a write and its sweep.

@@ -46,6 +46,11 @@ impl Installing {
         self.shelf.store(trees, &self.writer.take(), LAY_OUT_CHUNKS)
     }
 
+    /// Its id.
+    pub fn id(&self) -> TableId {
+        TableId(self.shelf.entry.id)
+    }
+
     /// Bytes stored so far.
     pub fn bytes(&self) -> u64 {
         self.shelf.entry.bytes

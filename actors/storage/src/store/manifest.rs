@@ -103,6 +103,15 @@ impl Manifest {
         self.add(added);
     }
 
+    /// All tables of a group of a shard are no more; tells which they were.
+    pub fn wipe(&mut self, shard: u32, group: Group) -> Vec<TableId> {
+        let of_group = |table: &TableEntry| table.shard == shard && table.group == group;
+        let wiped =
+            self.tables.iter().filter(|table| of_group(table)).map(|table| TableId(table.id)).collect();
+        self.tables.retain(|table| !of_group(table));
+        wiped
+    }
+
     fn add(&mut self, tables: impl IntoIterator<Item = TableEntry>) {
         for table in tables {
             self.next_table = self.next_table.max(table.id + 1);

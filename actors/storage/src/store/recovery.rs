@@ -9,7 +9,7 @@ use crate::table::{self, Table, chunk};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use anser_machine::{LogRecord, Lsn, StoredTable, TableId};
+use anser_machine::{Group, LogRecord, Lsn, StoredTable, TableId};
 use bytes::Bytes;
 
 /// The last segments of the log that are not sealed at most: the one that it goes on in, and the one after it.
@@ -42,7 +42,8 @@ pub fn create(trees: &impl Trees) -> Result<(), StoreError> {
     Manifest::CELL.write(trees, &Manifest::default().encode())?.sweep(trees)
 }
 
-/// Reads a store back, verifying the manifest, the whole log and each table's metadata; drops what doesn't count.
+/// Reads a store back, verifying the manifest, the slots and the whole log; drops what doesn't count. Tables are verified as
+/// they are read: one that is damaged costs its group, not the store.
 pub fn open(trees: &impl Trees) -> Result<Opened, StoreError> {
     let stored = Manifest::CELL.read(trees)?;
     let stored = stored.ok_or_else(|| StoreError::Damaged("the manifest is missing".into()))?;
@@ -53,6 +54,7 @@ pub fn open(trees: &impl Trees) -> Result<Opened, StoreError> {
     }
     cell::sweep_tree(trees, TreeName::Manifest)?;
     cell::sweep_tree(trees, TreeName::Slots)?;
+    cell::check_tree(trees, TreeName::Slots)?;
     let mut opened =
         Opened { manifest, segments: Segments::default(), torn: Vec::new(), pieces: BTreeMap::new() };
     for segment in opened.manifest.segments.iter().copied() {
@@ -66,20 +68,38 @@ pub fn open(trees: &impl Trees) -> Result<Opened, StoreError> {
             opened.torn.push(segment);
         }
     }
-    for entry in &opened.manifest.tables {
-        let meta = meta_of(trees, entry)?;
-        Table::open(TableId(entry.id), meta).map_err(|error| damaged(entry.id, &error))?;
-    }
     Ok(opened)
 }
 
-/// A shard's tables with their metadata.
-pub fn tables_of(
-    trees: &impl Trees,
-    manifest: &Manifest,
-    shard: u32,
-) -> Result<Vec<StoredTable>, StoreError> {
-    manifest.tables_of(shard).map(|entry| Ok(entry.with(meta_of(trees, entry)?))).collect()
+/// A shard's tables, read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardTables {
+    /// Those that can be read, with their metadata.
+    pub tables: Vec<StoredTable>,
+    /// The groups of those that can't.
+    pub damaged: Vec<Group>,
+}
+
+/// A shard's tables with their metadata, verified.
+pub fn tables_of(trees: &impl Trees, manifest: &Manifest, shard: u32) -> Result<ShardTables, StoreError> {
+    let mut read = ShardTables::default();
+    for entry in manifest.tables_of(shard) {
+        let id = TableId(entry.id);
+        let meta = meta_of(trees, entry).and_then(|meta| match Table::open(id, meta.clone()) {
+            Ok(_) => Ok(meta),
+            Err(error) => Err(damaged(entry.id, &error)),
+        });
+        match meta {
+            Ok(meta) => read.tables.push(entry.with(meta)),
+            Err(StoreError::Damaged(_)) => {
+                if !read.damaged.contains(&entry.group) {
+                    read.damaged.push(entry.group);
+                }
+            }
+            Err(failed @ StoreError::Failed(_)) => return Err(failed),
+        }
+    }
+    Ok(read)
 }
 
 /// A shard's log records that no table holds, in order, and the position of the next one. They fit in memory: what

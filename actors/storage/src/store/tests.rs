@@ -4,7 +4,7 @@ use super::cell::{Cell, sweep_tree};
 use super::memory::Memory;
 use super::*;
 use crate::table::Table;
-use anser_machine::{Frozen, Lsn, Stored, StoredTable, TableId};
+use anser_machine::{Frozen, Lsn, SlotName, Stored, StoredTable, TableId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -112,6 +112,46 @@ fn a_flip_in_a_cell_is_noticed() {
 }
 
 #[test]
+fn slots_have_their_cells_and_a_damaged_one_damages_the_store() {
+    let cells = [
+        (SlotName::Ring, 3, 1),
+        (SlotName::Incarnation, 3, 2),
+        (SlotName::Peers, 3, 3),
+        (SlotName::Copies, 0, 16),
+        (SlotName::Copies, 3, 19),
+    ];
+    for (slot, shard, name) in cells {
+        let cell = Cell::of(slot, shard);
+        assert_eq!(cell, Cell { tree: TreeName::Slots, name });
+        let trees = Memory::default();
+        recovery::create(&trees).unwrap();
+        cell.write(&trees, &content(1, 70)).unwrap().sweep(&trees).unwrap();
+        recovery::open(&trees).unwrap();
+        trees.edit(TreeName::Slots, &[name], |value| value[30] ^= 1);
+        assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))), "{slot:?}");
+    }
+}
+
+#[test]
+fn a_group_is_wiped_and_no_other() {
+    let entry = |id, shard, group| TableEntry {
+        id,
+        shard,
+        group,
+        age: id,
+        voids: 0,
+        meta_at: 0,
+        chunks: 1,
+        bytes: 1,
+    };
+    let tables = vec![entry(1, 0, 0), entry(2, 0, 1), entry(3, 1, 1), entry(4, 0, 1)];
+    let mut manifest = Manifest { tables, ..Manifest::default() };
+    assert_eq!(manifest.wipe(0, 1), [TableId(2), TableId(4)]);
+    assert_eq!(manifest.tables.iter().map(|table| table.id).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(manifest.wipe(0, 1), []);
+}
+
+#[test]
 fn the_manifest_has_its_golden_bytes() {
     let manifest = Manifest {
         changes: 9,
@@ -171,7 +211,7 @@ fn a_table_counts_whole_or_not_at_all() {
         let crashed = trees.crash(kept);
         let opened = recovery::open(&crashed).unwrap();
         let expected: &[u64] = if kept == changes { &[1, 2] } else { &[1] };
-        let tables = recovery::tables_of(&crashed, &opened.manifest, 0).unwrap();
+        let tables = recovery::tables_of(&crashed, &opened.manifest, 0).unwrap().tables;
         assert_eq!(tables.iter().map(|table| table.id.0).collect::<Vec<_>>(), expected);
         assert!(crashed.names().unwrap().iter().all(|name| opened.manifest.lists(*name)));
         for StoredTable { id, meta, .. } in tables {
@@ -194,7 +234,7 @@ fn a_flip_in_a_table_is_noticed() {
     install(&trees, &mut manifest, 1, &states, 10);
     let entry = manifest.tables[0].clone();
     let tree = TreeName::Table(TableId(1));
-    let meta = recovery::tables_of(&trees, &manifest, 0).unwrap().remove(0).meta;
+    let meta = recovery::tables_of(&trees, &manifest, 0).unwrap().tables.remove(0).meta;
     let blocks: Vec<u32> = Table::open(TableId(1), meta).unwrap().blocks().collect();
     assert!(entry.chunks > 8 && blocks.len() < entry.chunks as usize);
     for chunk in 0..entry.chunks {
@@ -203,7 +243,13 @@ fn a_flip_in_a_table_is_noticed() {
         for at in (0..length).step_by(61).chain([length - 1]) {
             trees.edit(tree, &key, |value| value[at] ^= 2);
             if chunk >= entry.meta_at {
-                assert!(matches!(recovery::open(&trees), Err(StoreError::Damaged(_))));
+                recovery::open(&trees).unwrap();
+                let read = recovery::tables_of(&trees, &manifest, 0).unwrap();
+                assert_eq!(
+                    (read.tables, read.damaged),
+                    (vec![], vec![entry.group]),
+                    "chunk {chunk}, byte {at}"
+                );
             } else {
                 let block = *blocks.iter().rev().find(|block| **block <= chunk).unwrap();
                 let read = recovery::read_block(&trees, TableId(1), block);

@@ -97,7 +97,10 @@ impl Shard {
     fn hear(&mut self) -> Option<(Ticket, Option<Bytes>)> {
         match self.answers.recv_timeout(WAIT).expect("the disk answers") {
             Feedback::Durable { through } => self.durable = self.durable.max(through.0),
-            Feedback::RecoveredTables { tables } => self.engine.recovered_tables(tables).unwrap(),
+            Feedback::RecoveredTables { tables, damaged } => {
+                assert!(damaged.is_empty(), "a kill damages nothing");
+                self.engine.recovered_tables(tables).unwrap();
+            }
             Feedback::RecoveredLog { records, next } => {
                 self.engine.recovered_log(&records).unwrap();
                 if let Some(next) = next {

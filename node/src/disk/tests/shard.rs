@@ -65,7 +65,10 @@ impl Shard {
         shard.ask(DiskRequest::Recover);
         while shard.next == 0 {
             match shard.answer() {
-                Feedback::RecoveredTables { tables } => {
+                Feedback::RecoveredTables { tables, damaged } => {
+                    if !damaged.is_empty() {
+                        return Err(Refused);
+                    }
                     shard.engine.recovered_tables(tables).map_err(|_| Refused)?;
                 }
                 Feedback::RecoveredLog { records, next } => {

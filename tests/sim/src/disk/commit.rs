@@ -53,20 +53,23 @@ impl Disk {
                 group.durable.insert(origin, record.lsn);
             }
             DiskRequest::Save { slot, bytes } => {
-                group.stale.push(cell_of(slot).write(&self.trees, &bytes)?);
+                group.stale.push(cell_of(origin, slot).write(&self.trees, &bytes)?);
                 group.saves = true;
                 group.answers.push((origin, Feedback::Saved { slot }));
             }
             DiskRequest::Load { slot } => {
-                let bytes = cell_of(slot).read(&self.trees)?;
+                let bytes = cell_of(origin, slot).read(&self.trees)?;
                 if let Some(written) = self.trees.as_written() {
-                    let fine = cell_of(slot).read(&written) == Ok(bytes.clone());
+                    let fine = cell_of(origin, slot).read(&written) == Ok(bytes.clone());
                     self.took(fine, || format!("slot {slot:?}"));
                 }
                 group.answers.push((origin, Feedback::Loaded { slot, bytes }));
             }
             DiskRequest::Recover => group.recovers.push(origin),
-            DiskRequest::Fetch { .. } | DiskRequest::Flush { .. } | DiskRequest::Merge { .. } => {
+            DiskRequest::Fetch { .. }
+            | DiskRequest::Flush { .. }
+            | DiskRequest::Wipe { .. }
+            | DiskRequest::Merge { .. } => {
                 unreachable!("not of the commit queue")
             }
         }

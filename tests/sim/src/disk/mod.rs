@@ -70,13 +70,11 @@ fn shard_of(origin: Origin) -> u32 {
     u32::try_from(origin.0 - FIRST_SHARD).expect("few shards")
 }
 
-fn cell_of(slot: SlotName) -> Cell {
-    let name = match slot {
-        SlotName::Ring => 1,
-        SlotName::Incarnation => 2,
-        SlotName::Peers => 3,
-    };
-    Cell { tree: TreeName::Slots, name }
+fn cell_of(origin: Origin, slot: SlotName) -> Cell {
+    match slot {
+        SlotName::Copies => Cell::of(slot, shard_of(origin)),
+        SlotName::Ring | SlotName::Incarnation | SlotName::Peers => Cell::of(slot, 0),
+    }
 }
 
 /// One node's disk.
@@ -195,6 +193,11 @@ impl Disk {
         self.damaged
     }
 
+    /// Whether something in it is damaged still.
+    pub fn has_damage(&self) -> bool {
+        self.trees.as_written().is_some()
+    }
+
     /// How often it read where there is damage, since it was asked last, and what it took for good.
     pub fn take_reads_of_damaged(&mut self) -> (u64, Option<String>) {
         (std::mem::take(&mut self.reads_of_damaged), self.misread.take())
@@ -271,6 +274,10 @@ impl Disk {
             }
             DiskRequest::Flush { frozen, through } => {
                 self.table_jobs.push_back(TableJob::Flush { origin, frozen, through });
+                self.begin_tables(&mut outcome)
+            }
+            DiskRequest::Wipe { group } => {
+                self.table_jobs.push_back(TableJob::Wipe { origin, group });
                 self.begin_tables(&mut outcome)
             }
             DiskRequest::Merge { shard, inputs, .. } => self

@@ -2,8 +2,9 @@
 //! tables are merged, a little at a time when nothing else is to be done; shards are read back.
 
 use super::{Disk, FIRST_SHARD, Origin, Outcome, Turn, shard_of};
-use anser_machine::{Feedback, Frozen, LogRecord, Lsn, StoredTable, TableId};
+use anser_machine::{Feedback, Frozen, Group, LogRecord, Lsn, StoredTable, TableId};
 use anser_storage::compaction::Merge;
+use anser_storage::store::recovery::ShardTables;
 use anser_storage::store::{Manifest, Part, StoreError, TableEntry, TreeName, Trees, install, recovery};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ const MERGE_BYTES: usize = 2048;
 pub(super) enum TableJob {
     Flush { origin: Origin, frozen: Arc<Frozen>, through: Lsn },
     Recover { origin: Origin },
+    Wipe { origin: Origin, group: Group },
 }
 
 /// How far the present job is.
@@ -29,6 +31,8 @@ pub(super) enum Stage {
     Synced { origin: Origin, through: Lsn, tables: Vec<(TableEntry, Bytes)> },
     /// A part of a merge is being done.
     Merging,
+    /// A group's tables are being dropped.
+    Wiping { origin: Origin, group: Group },
     /// A shard is being read back.
     Reading { origin: Origin },
 }
@@ -65,6 +69,7 @@ impl Disk {
                 Stage::Written { origin, through, tables }
             }
             Some(TableJob::Recover { origin }) => Stage::Reading { origin },
+            Some(TableJob::Wipe { origin, group }) => Stage::Wiping { origin, group },
             None if self.merging.is_some() => Stage::Merging,
             None => return Ok(()),
         });
@@ -80,11 +85,21 @@ impl Disk {
         inputs: &[TableId],
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        match Merge::begin(&self.trees, &self.manifest, shard, inputs)? {
-            Some(merge) if self.merging.is_none() => {
+        let begun = Merge::begin(&self.trees, &self.manifest, shard, inputs);
+        match begun {
+            Ok(Some(merge)) if self.merging.is_none() => {
                 self.merging = Some(Merging { origin, shard, merge, written: false });
             }
-            Some(_) | None => outcome.answers.push((origin, Feedback::Merged { shard, bytes: 0 })),
+            Err(StoreError::Damaged(_)) if self.damaged => {
+                let chosen = |entry: &&TableEntry| inputs.contains(&TableId(entry.id));
+                if let Some(entry) = self.manifest.tables_of(shard).find(chosen) {
+                    let group = entry.group;
+                    self.tell_damaged(shard, group, outcome);
+                }
+                outcome.answers.push((origin, Feedback::Merged { shard, bytes: 0 }));
+            }
+            Err(error) => return Err(error),
+            Ok(_) => outcome.answers.push((origin, Feedback::Merged { shard, bytes: 0 })),
         }
         Ok(())
     }
@@ -105,6 +120,7 @@ impl Disk {
                 outcome.answers.push((origin, Feedback::Flushed { tables, through }));
             }
             Some(Stage::Merging) => self.go_on_merging(outcome)?,
+            Some(Stage::Wiping { origin, group }) => self.wipe(origin, group, outcome)?,
             Some(Stage::Reading { origin }) => self.read_back(origin, outcome)?,
             None => {}
         }
@@ -119,7 +135,13 @@ impl Disk {
                 *next += 1;
                 TableId(*next - 1)
             };
-            merging.written = merging.merge.step(&self.trees, MERGE_BYTES, &mut next_id)?;
+            match merging.merge.step(&self.trees, MERGE_BYTES, &mut next_id) {
+                Err(StoreError::Damaged(_)) if self.damaged => {
+                    self.tell_damaged(merging.shard, merging.merge.group(), outcome);
+                    return self.give_up(merging, outcome);
+                }
+                written => merging.written = written?,
+            }
             self.merging = Some(merging);
             return Ok(());
         }
@@ -141,13 +163,45 @@ impl Disk {
         Ok(())
     }
 
+    /// A shard is told that a table of a group can't be trusted.
+    fn tell_damaged(&self, shard: u32, group: Group, outcome: &mut Outcome) {
+        let place = FIRST_SHARD + shard as usize;
+        if let Some(life) = self.askers.get(&place) {
+            outcome.answers.push(((place, *life), Feedback::GroupDamaged { group }));
+        }
+    }
+
+    /// A merge ends without having changed anything.
+    fn give_up(&mut self, merging: Merging, outcome: &mut Outcome) -> Result<(), StoreError> {
+        for table in merging.merge.written() {
+            self.trees.drop_tree(TreeName::Table(table))?;
+        }
+        outcome.answers.push((merging.origin, Feedback::Merged { shard: merging.shard, bytes: 0 }));
+        Ok(())
+    }
+
+    fn wipe(&mut self, origin: Origin, group: Group, outcome: &mut Outcome) -> Result<(), StoreError> {
+        let shard = shard_of(origin);
+        if let Some(merging) = self.merging.take_if(|merging| merging.merge.is_of(shard, group)) {
+            self.give_up(merging, outcome)?;
+        }
+        let mut wiped = Vec::new();
+        self.change_manifest(|manifest| wiped = manifest.wipe(shard, group))?;
+        for table in wiped {
+            self.trees.drop_tree(TreeName::Table(table))?;
+        }
+        outcome.answers.push((origin, Feedback::Wiped { group }));
+        Ok(())
+    }
+
     fn read_back(&mut self, origin: Origin, outcome: &mut Outcome) -> Result<(), StoreError> {
         let shard = shard_of(origin);
         let read = read_shard(&self.trees, &self.manifest, shard);
         if let Some(written) = self.trees.as_written()
             && let Ok(content) = &read
         {
-            let fine = read_shard(&written, &self.manifest, shard).as_ref() == Ok(content);
+            let fine =
+                read_shard(&written, &self.manifest, shard).is_ok_and(|whole| is_part(content, &whole));
             self.took(fine, || format!("shard {shard}"));
         }
         let (tables, records, next) = match read {
@@ -155,7 +209,9 @@ impl Disk {
             Err(error) if self.damaged => return Err(error),
             Err(error) => panic!("what was synced can't be read back: {error}"),
         };
-        outcome.answers.push((origin, Feedback::RecoveredTables { tables }));
+        let ShardTables { tables, damaged } = tables;
+        assert!(damaged.is_empty() || self.damaged, "what was synced can't be read back");
+        outcome.answers.push((origin, Feedback::RecoveredTables { tables, damaged }));
         let mut records = records.as_slice();
         while records.len() > RECORDS_MAX {
             let (first, rest) = records.split_at(RECORDS_MAX);
@@ -169,7 +225,14 @@ impl Disk {
 }
 
 /// A shard's tables with their metadata, its log, and the position of the next record.
-type Shard = (Vec<StoredTable>, Vec<LogRecord>, Lsn);
+type Shard = (ShardTables, Vec<LogRecord>, Lsn);
+
+/// Whether a shard was read back as it was written, but for the tables of groups that are known to be damaged.
+fn is_part(read: &Shard, whole: &Shard) -> bool {
+    let known = |table: &StoredTable| read.0.tables.contains(table) || read.0.damaged.contains(&table.group);
+    let as_written = read.0.tables.iter().all(|table| whole.0.tables.contains(table));
+    as_written && whole.0.tables.iter().all(known) && (&read.1, read.2) == (&whole.1, whole.2)
+}
 
 fn read_shard(trees: &impl Trees, manifest: &Manifest, shard: u32) -> Result<Shard, StoreError> {
     let tables = recovery::tables_of(trees, manifest, shard)?;

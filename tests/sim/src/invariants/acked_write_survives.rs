@@ -1,8 +1,8 @@
-//! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it, or every folder that
-//! held it durably when it was acknowledged was lost since.
+//! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it, or every copy that
+//! held it durably when it was acknowledged was lost since, with fewer than a majority.
 
 use super::shown;
-use crate::truth::{Fate, Folder, Truth};
+use crate::truth::{Fate, Truth};
 use anser_model::KeyState;
 
 /// What is known of a write.
@@ -24,10 +24,9 @@ pub(crate) fn check(truth: &Truth, slot: usize, merged: &KeyState) -> Result<(),
     // The newest first: what settled an older one is known by then.
     for number in truth.slots[slot].writes.iter().rev().copied() {
         let write = &truth.writes[number];
-        let whole = |node: &usize| truth.folders[*node] == Folder::Whole;
         if let Fate::Acked { at, .. } = write.fate
             && !survives(truth, number, &mut known)
-            && write.held_by.iter().any(whole)
+            && !write.kept_by.is_empty()
         {
             let rid = shown(&write.rid);
             return Err(format!(

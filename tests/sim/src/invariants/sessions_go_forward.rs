@@ -3,14 +3,18 @@
 
 use super::{Read, is_known, shown};
 use crate::clients::Session;
-use crate::truth::Truth;
+use crate::truth::{Fate, Truth};
 
 /// Judges a client's read by what it did before.
 pub(crate) fn check(truth: &Truth, read: &Read<'_>, session: &Session) -> Result<(), String> {
     let slot = &truth.slots[read.start.slot];
     let replicas = slot.nodes.len();
-    let wrote = session.wrote.iter().filter(|(needed, _)| *needed + read.start.needed > replicas);
-    for (_, write) in wrote {
+    // Copies may have been lost since that fewer than a majority had acknowledged it.
+    let meets = |write: &usize| match truth.writes[*write].fate {
+        Fate::Acked { needed, .. } => needed + read.start.needed > replicas,
+        Fate::Open | Fate::Failed | Fate::Unknown => false,
+    };
+    for write in session.wrote.values().filter(|write| meets(write)) {
         if !is_known(truth, read, *write) {
             return Err(format!("a client does not see its own write {}", shown(&truth.writes[*write].rid)));
         }

@@ -90,6 +90,7 @@ impl Stage {
             name: "stage",
             dcs,
             nodes_per_dc: (nodes, nodes),
+            partitions: 8,
             clients: CLIENTS,
             keys: 1,
             think_ms: 0,
@@ -157,6 +158,7 @@ impl Stage {
             | Job::ClientNotSent { .. }
             | Job::Stop { .. }
             | Job::PutBack { .. }
+            | Job::Seeds { .. }
             | Job::Fault(_)
             | Job::Undo(_) => self.let_happen(job),
         }
@@ -242,6 +244,8 @@ impl Stage {
             | Feedback::TableGone { .. }
             | Feedback::TablesReplaced { .. }
             | Feedback::Merged { .. }
+            | Feedback::GroupDamaged { .. }
+            | Feedback::Wiped { .. }
             | Feedback::Saved { .. }
             | Feedback::Loaded { .. }
             | Feedback::DiskFailed => {}

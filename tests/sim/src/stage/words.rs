@@ -36,10 +36,12 @@ pub(super) fn kind(body: &Body) -> &'static str {
         Body::Replicate(ReplicaRequest::MintVersion { .. }) => "MintVersion",
         Body::Replicate(ReplicaRequest::StoreState { .. }) => "StoreState",
         Body::Replicate(ReplicaRequest::ReadState { .. }) => "ReadState",
+        Body::Replicate(ReplicaRequest::ReadPage { .. }) => "ReadPage",
         Body::Replicated(ReplicaReply::Minted { .. }) => "Minted",
         Body::Replicated(ReplicaReply::Durable) => "Durable",
         Body::Replicated(ReplicaReply::State { .. }) => "State",
         Body::Replicated(ReplicaReply::Digest { .. }) => "Digest",
+        Body::Replicated(ReplicaReply::Page { .. }) => "Page",
         Body::ForwardPut(_) => "ForwardPut",
         Body::ForwardPutReply(_) => "ForwardPutReply",
         Body::Client(ClientRequest::Put(_)) => "Put",
@@ -67,6 +69,9 @@ impl Names {
             Body::Replicate(request) => self.replicate(request),
             Body::Replicated(ReplicaReply::State { state, .. }) => self.encoded(state),
             Body::Replicated(ReplicaReply::Digest { digest, .. }) => format!("of {}", self.digest(*digest)),
+            Body::Replicated(ReplicaReply::Page { entries, more }) => {
+                format!("of {} keys{}", entries.len(), if *more { ", and there are more" } else { "" })
+            }
             Body::ForwardPut(put) | Body::Client(ClientRequest::Put(put)) => self.put(put),
             Body::Client(ClientRequest::Get(get)) => get_words(get),
             Body::ClientReply(reply) | Body::ForwardPutReply(reply) => self.reply(reply),
@@ -124,6 +129,10 @@ impl Names {
             ReplicaRequest::StoreState { key, state, .. } => format!("{key} {}", self.encoded(state)),
             ReplicaRequest::ReadState { key, want: Want::Full, .. } => format!("{key}, whole"),
             ReplicaRequest::ReadState { key, want: Want::Digest, .. } => format!("{key}, its digest"),
+            ReplicaRequest::ReadPage { partition, after, .. } => match after {
+                Some(after) => format!("of partition {} after {}", partition.0, after.key),
+                None => format!("of partition {}", partition.0),
+            },
         }
     }
 
@@ -160,8 +169,12 @@ impl Names {
             }
             DiskRequest::Fetch { table, block, .. } => format!("fetches block {block} of table {}", table.0),
             DiskRequest::Merge { inputs, .. } => format!("has {} tables merged", inputs.len()),
+            DiskRequest::Wipe { group } => format!("has the tables of group {} dropped", group),
             DiskRequest::Recover => "has its log and tables read back".into(),
             DiskRequest::Save { slot: SlotName::Incarnation, .. } => "saves its new incarnation".into(),
+            DiskRequest::Save { slot: SlotName::Copies, .. } => {
+                "saves which copies are being refilled".into()
+            }
             DiskRequest::Save { slot: SlotName::Ring | SlotName::Peers, .. } | DiskRequest::Load { .. } => {
                 return None;
             }
@@ -187,7 +200,12 @@ fn failure_words(failure: &Failure) -> String {
 pub(super) fn feedback(feedback: &Feedback) -> Option<String> {
     Some(match feedback {
         Feedback::Durable { through } => format!("has synced the log through {}", through.0),
-        Feedback::RecoveredTables { tables } => format!("gives back {} tables", tables.len()),
+        Feedback::RecoveredTables { tables, damaged } if damaged.is_empty() => {
+            format!("gives back {} tables", tables.len())
+        }
+        Feedback::RecoveredTables { tables, damaged } => {
+            format!("gives back {} tables, those of {} groups are damaged", tables.len(), damaged.len())
+        }
         Feedback::RecoveredLog { records, .. } => format!("gives back {} log records", records.len()),
         Feedback::Flushed { tables, .. } => {
             let ids: Vec<String> = tables.iter().map(|table| table.id.0.to_string()).collect();
@@ -197,6 +215,9 @@ pub(super) fn feedback(feedback: &Feedback) -> Option<String> {
             format!("has {} tables in place of {}", added.len(), removed.len())
         }
         Feedback::Saved { slot: SlotName::Incarnation } => "has saved the incarnation".into(),
+        Feedback::Saved { slot: SlotName::Copies } => "has saved which copies are being refilled".into(),
+        Feedback::GroupDamaged { group } => format!("has damaged tables of group {}", group),
+        Feedback::Wiped { group } => format!("has dropped the tables of group {}", group),
         Feedback::FetchFailed { .. } => "could not read a block".into(),
         Feedback::DiskFailed => "has failed".into(),
         Feedback::Fetched { .. }
@@ -214,6 +235,10 @@ pub(super) fn fact(fact: &Fact) -> Option<String> {
         Fact::ShardChanged { shard, serving: true } => Some(format!("shard {shard} answers")),
         Fact::ShardChanged { shard, serving: false } => Some(format!("shard {shard} does not answer yet")),
         Fact::RoomChanged(room) => Some(format!("has room on its disk: {:?}", room.level)),
+        Fact::CopiesChanged { shard, copies } if !copies.joining.is_empty() => {
+            Some(format!("shard {shard} refills {} partitions", copies.joining.len()))
+        }
+        Fact::CopiesChanged { .. } => None,
         Fact::PeersChanged(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => None,
     }
 }

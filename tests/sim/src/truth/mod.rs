@@ -2,15 +2,19 @@
 //! key holds in memory and on disk. The invariants judge by it.
 
 mod copies;
+mod losses;
 
 use anser_machine::Lsn;
 use anser_model::level::Site;
 use anser_model::ring::{QuorumKind, Record};
 use anser_model::state::{SETTLED_MAX, Seen};
-use anser_model::{Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, Rid, Token};
+use anser_model::{
+    Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, PartitionId, Rid, Token,
+};
 use anser_storage::StoreKey;
 use bytes::Bytes;
-pub(crate) use copies::{Backup, Copies};
+pub(crate) use copies::{Backup, Copies, Stored};
+pub(crate) use losses::Loss;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,8 +28,6 @@ pub(crate) enum Folder {
     Damaged,
     /// It was put back from an old copy.
     Old,
-    /// It is gone: the node has another, and is outside.
-    Gone,
 }
 
 /// How a write ended for its client.
@@ -63,6 +65,8 @@ pub(crate) struct Written {
     pub length: usize,
     /// The nodes that held it durably when it was acknowledged.
     pub held_by: Vec<usize>,
+    /// Those of them whose copies have not been lost since, or know it again.
+    pub kept_by: Vec<usize>,
 }
 
 /// One key under test, in one keyspace.
@@ -106,6 +110,8 @@ pub(crate) struct Truth {
     pub copies: Vec<Copies>,
     /// What became of each node's folder.
     pub folders: Vec<Folder>,
+    /// Each node's partitions that lost what they held, and are not refilled yet.
+    pub lost: Vec<BTreeMap<PartitionId, Loss>>,
 }
 
 /// What a mint did, for the invariants to judge.
@@ -128,10 +134,14 @@ pub(crate) struct Appended {
 }
 
 impl Slot {
+    /// Its partition.
+    pub fn partition(&self) -> PartitionId {
+        PartitionId(u16::from_be_bytes([self.store_key[0], self.store_key[1]]))
+    }
+
     /// The shard that has it, of so many.
     pub fn shard(&self, shards: u32) -> usize {
-        let partition = u32::from(u16::from_be_bytes([self.store_key[0], self.store_key[1]]));
-        (partition % shards) as usize
+        (u32::from(self.partition().0) % shards) as usize
     }
 
     fn decode(&mut self, state: &Bytes) -> Rc<KeyState> {
@@ -180,6 +190,7 @@ impl Truth {
             record,
             copies: (0..nodes).map(|_| Copies::new(slots.len())).collect(),
             folders: vec![Folder::Whole; nodes],
+            lost: vec![BTreeMap::new(); nodes],
             slots,
             writes: Vec::new(),
             dots: HashMap::new(),
@@ -199,19 +210,31 @@ impl Truth {
         self.record.roster.iter().position(|entry| entry.member.node == *id).expect("a member")
     }
 
-    /// The places of the nodes that hold a key, in folders that are whole.
+    /// The places of the nodes whose copies of a key are whole.
     pub fn whole_replicas(&self, slot: usize) -> impl Iterator<Item = usize> + '_ {
-        self.slots[slot].nodes.iter().copied().filter(|node| self.folders[*node] == Folder::Whole)
+        let partition = self.slots[slot].partition();
+        let whole = move |node: &usize| {
+            self.folders[*node] == Folder::Whole && !self.lost[*node].contains_key(&partition)
+        };
+        self.slots[slot].nodes.iter().copied().filter(whole)
     }
 
-    /// Whether a node may lose its folder: of each key's replicas, so many stay whole that a quorum does.
-    pub fn may_lose(&self, node: usize) -> bool {
-        let quorum_stays = |slot: usize| {
-            let nodes = &self.slots[slot].nodes;
-            let left = self.whole_replicas(slot).filter(|replica| *replica != node).count();
-            !nodes.contains(&node) || left > nodes.len() / 2
+    /// Whether a node may lose what it holds: all others are whole, since a copy is refilled from all other replicas.
+    pub fn may_lose_any(&self) -> bool {
+        self.folders.iter().all(|folder| *folder == Folder::Whole) && self.lost.iter().all(BTreeMap::is_empty)
+    }
+
+    /// The partitions that a node holds.
+    fn held(&self, node: usize) -> Vec<PartitionId> {
+        let id = self.record.roster[node].member.node;
+        let placement = self.record.read_placement();
+        let holds = |partition: &PartitionId| {
+            let profiles = self.record.keyspaces.iter().map(|keyspace| &keyspace.replicas);
+            profiles
+                .into_iter()
+                .any(|profile| placement.replicas(profile, *partition).any(|member| member.node == id))
         };
-        self.folders[node] == Folder::Whole && (0..self.slots.len()).all(quorum_stays)
+        (0..self.record.partitions).map(PartitionId).filter(holds).collect()
     }
 
     /// The write of a request.
@@ -254,14 +277,19 @@ impl Truth {
             attempts: 0,
             length: 0,
             held_by: Vec::new(),
+            kept_by: Vec::new(),
         });
         number
     }
 
     /// A write was acknowledged by as many replicas as its level needs; these hold it.
     pub fn acknowledge(&mut self, write: usize, needed: usize, at: u64, held_by: Vec<usize>) {
+        let slot = self.writes[write].slot;
+        let now = |node: &usize| self.knows(self.copies[*node].durable(slot), write);
+        let holds_now: Vec<usize> = held_by.iter().copied().filter(now).collect();
         let written = &mut self.writes[write];
         written.fate = Fate::Acked { needed, at };
+        written.kept_by = held_by.iter().copied().filter(|node| holds_now.contains(node)).collect();
         written.held_by = held_by;
         let slot = &mut self.slots[written.slot];
         match written.dots.as_slice() {

@@ -4,7 +4,7 @@
 use crate::twin::Twin;
 use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
-use anser_machine::{Event, Fact, Feedback, Machine, Peers, TableSummary};
+use anser_machine::{CopiesSummary, Event, Fact, Feedback, Machine, Peers, TableSummary};
 use anser_membership::Membership;
 use anser_model::Step;
 use anser_model::ring::Record;
@@ -87,6 +87,7 @@ pub(crate) struct Cell {
     ring: Option<Arc<Record>>,
     peers: Option<Arc<Peers>>,
     shards: BTreeMap<u32, bool>,
+    copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
 }
 
@@ -98,6 +99,9 @@ impl Cell {
             Fact::PeersChanged(peers) => self.peers = Some(peers.clone()),
             Fact::ShardChanged { shard, serving } => {
                 self.shards.insert(*shard, *serving);
+            }
+            Fact::CopiesChanged { shard, copies } => {
+                self.copies.insert(*shard, copies.clone());
             }
             Fact::TablesChanged { shard, tables } => {
                 self.tables.insert(*shard, tables.clone());
@@ -111,9 +115,11 @@ impl Cell {
         let ring = self.ring.iter().cloned().map(Fact::RingAdopted);
         let peers = self.peers.iter().cloned().map(Fact::PeersChanged);
         let shards = self.shards.iter().map(|(&shard, &serving)| Fact::ShardChanged { shard, serving });
+        let copies =
+            self.copies.iter().map(|(&shard, copies)| Fact::CopiesChanged { shard, copies: copies.clone() });
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
-        ring.chain(peers).chain(shards).chain(tables).map(Event::Fact).collect()
+        ring.chain(peers).chain(shards).chain(copies).chain(tables).map(Event::Fact).collect()
     }
 
     /// How many requests it was handed and has not answered.
@@ -180,7 +186,10 @@ fn is_last_answer(body: &Body) -> bool {
     match body {
         Body::Replicated(ReplicaReply::Minted { .. }) | Body::Gossip(_) => false,
         Body::Replicated(
-            ReplicaReply::Durable | ReplicaReply::State { .. } | ReplicaReply::Digest { .. },
+            ReplicaReply::Durable
+            | ReplicaReply::State { .. }
+            | ReplicaReply::Digest { .. }
+            | ReplicaReply::Page { .. },
         )
         | Body::ForwardPutReply(_)
         | Body::ClientReply(_)

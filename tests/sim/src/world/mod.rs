@@ -3,6 +3,7 @@
 //! One seed decides all. Nothing here decides for the machines: they get events, and their effects are carried out.
 
 pub(crate) mod cell;
+mod losses;
 pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
@@ -50,6 +51,8 @@ pub(crate) enum Job {
     Disk { node: usize, boot: u32, turn: Turn },
     /// A node's process starts.
     Start { node: usize, boot: u32 },
+    /// A node that knows nobody dials its seeds.
+    Seeds { node: usize, boot: u32 },
     /// A node's process ends, and starts again so many microseconds later.
     Stop { node: usize, us: u64 },
     /// A node's disk is put back as it was.
@@ -100,7 +103,7 @@ impl World {
         let per_dc =
             usize::try_from(dice.between(profile.nodes_per_dc.0, profile.nodes_per_dc.1)).unwrap_or(3);
         let roster = founding::roster(&mut dice, dcs, per_dc);
-        let record = founding::genesis(&mut dice, &roster);
+        let record = founding::genesis(&mut dice, &roster, profile.partitions);
         let bounds = founding::bounds(&mut dice);
         let node = |(number, entry): (usize, &anser_model::ring::RosterEntry)| {
             let health = Health { sync_us: SYNC_US, bad_blocks: 0, fails: false };
@@ -192,11 +195,13 @@ impl World {
                 self.follow_disk(node, outcome);
             }
             Job::Start { node, boot } if current(self, node, boot) => self.start(node),
+            Job::Seeds { node, boot } if current(self, node, boot) => self.dial_seeds(node),
             Job::Mail { .. }
             | Job::Wake { .. }
             | Job::Rebuild { .. }
             | Job::Disk { .. }
-            | Job::Start { .. } => {}
+            | Job::Start { .. }
+            | Job::Seeds { .. } => {}
             Job::Reply { client, from, bytes } => self.client_hears(client, from, &bytes),
             Job::Client { client, generation } => self.client_wakes(client, generation),
             Job::ClientNotSent { client, generation } => self.client_not_sent(client, generation),
@@ -228,6 +233,7 @@ impl World {
             Job::Undo(_) => (11, 0, &[]),
             Job::Stop { node, .. } => (12, *node, &[]),
             Job::PutBack { node, .. } => (13, *node, &[]),
+            Job::Seeds { node, .. } => (14, *node, &[]),
         };
         self.journal.event(at, kind << 32 | place as u64, content);
     }

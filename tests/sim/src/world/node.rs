@@ -7,7 +7,7 @@ use crate::disk::{Disk, FIRST_SHARD};
 use crate::invariants::incarnations_grow::Said;
 use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
-use anser_machine::{Now, Peers};
+use anser_machine::{CopiesSummary, Now, Peers};
 use anser_membership::{Membership, Probing};
 use anser_model::ring::RosterEntry;
 use anser_model::{Actor as Minter, Dot, Life, NodeId, Step};
@@ -52,12 +52,21 @@ impl Bounds {
     /// Most requests that wait for a node's disk: what its shards wait for, in their present lives and the one before.
     pub fn disk(&self) -> usize {
         let of_shard = self.replica.pending_max + self.replica.engine.frozen_max;
-        SHARDS as usize * 2 * of_shard + SLOT_REQUESTS
+        SHARDS as usize * 2 * (of_shard + COPIES_REQUESTS) + SLOT_REQUESTS
     }
 }
 
+/// Most requests of a shard about its cell of copies, and the tables that it loses.
+const COPIES_REQUESTS: usize = 8;
 /// Most requests of a membership's two lives that wait for the disk.
 const SLOT_REQUESTS: usize = 12;
+
+/// How many saves a shard has begun since its process started, and how many are done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saves {
+    pub begun: u64,
+    pub done: u64,
+}
 
 /// See the module.
 pub(crate) struct Node {
@@ -85,6 +94,12 @@ pub(crate) struct Node {
     pub view: Option<Arc<Peers>>,
     /// Which shards it says that they answer.
     pub serving: BTreeMap<u32, bool>,
+    /// How its shards say that their copies are.
+    pub copies: BTreeMap<u32, Arc<CopiesSummary>>,
+    /// Saves of each shard's cell of copies.
+    pub saves: Vec<Saves>,
+    /// Until when losses may come of damage that is no more.
+    pub unsound_until: u64,
     pub step_said: Step,
     pub said: Said,
     born: u64,
@@ -113,6 +128,9 @@ impl Node {
             wall_offset_ms: i64::try_from(dice.below(201)).unwrap_or(0) - 100,
             view: None,
             serving: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            saves: Vec::new(),
+            unsound_until: 0,
             step_said: Step(0),
             said: Said::default(),
             born: 0,
@@ -133,6 +151,8 @@ impl Node {
         self.born = at;
         self.view = None;
         self.serving.clear();
+        self.copies.clear();
+        self.saves = vec![Saves::default(); SHARDS as usize];
         self.last_local = at;
         self.lives = vec![Life(0); SHARDS as usize];
         self.cells = (0..ACTORS).map(|_| Cell::default()).collect();

@@ -9,11 +9,11 @@ use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::synced_is_read_back;
 use crate::invariants::{contexts_grow, dots_are_unique, failed_leaves_nothing, incarnations_grow};
-use crate::invariants::{outsiders_stay_out, queues_are_bounded, settling_has_no_cycle, steps_grow};
+use crate::invariants::{queues_are_bounded, settling_has_no_cycle, steps_grow};
 use crate::stage::Seen;
 use crate::truth::Appended;
 use crate::verdicts::Invariant;
-use anser_machine::{Count, DiskRequest, Fact, Feedback, Lsn};
+use anser_machine::{Count, DiskRequest, Fact, Feedback, Lsn, SlotName};
 use anser_model::{Key, KeyspaceId};
 use anser_proto::gossip::{Gossip, PeerState, Rumour};
 use anser_proto::replicate::ReplicaRequest;
@@ -24,6 +24,9 @@ impl World {
     /// An actor asks the disk.
     pub(super) fn see_request(&mut self, n: usize, actor: usize, request: &DiskRequest) {
         self.tell(|| Seen::Asked { node: n, actor, request: request.clone() });
+        if let DiskRequest::Save { slot: SlotName::Copies, .. } = request {
+            self.see_copies_saved(n, actor - FIRST_SHARD, false);
+        }
         let DiskRequest::Append(log_record) = request else { return };
         let record = record::decode(&log_record.bytes).expect("a shard appends records");
         let Some(slot) = self.truth.slot_of(record.key.as_bytes()) else { return };
@@ -94,13 +97,15 @@ impl World {
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
             Feedback::TableGone { .. } => self.coverage.sometimes(Situation::TableGone),
             Feedback::TablesReplaced { .. } => self.coverage.sometimes(Situation::TablesMerged),
-            Feedback::FetchFailed { .. } | Feedback::DiskFailed => {
+            Feedback::Saved { slot: SlotName::Copies } => self.see_copies_saved(n, actor - FIRST_SHARD, true),
+            Feedback::FetchFailed { .. } | Feedback::GroupDamaged { .. } | Feedback::DiskFailed => {
                 if self.nodes[n].disk.is_damaged() {
                     self.coverage.sometimes(Situation::DamageMet);
                 }
             }
+            Feedback::Wiped { .. } => self.coverage.sometimes(Situation::GroupWiped),
             Feedback::RecoveredTables { .. }
-            | Feedback::Saved { .. }
+            | Feedback::Saved { slot: SlotName::Ring | SlotName::Incarnation | SlotName::Peers }
             | Feedback::Loaded { .. }
             | Feedback::Merged { .. } => {}
         }
@@ -108,11 +113,9 @@ impl World {
 
     /// A shard is read back; its log goes on at `next`.
     fn remember(&mut self, n: usize, shard: usize, next: Lsn) {
-        if !self.is_member(n) {
-            return;
-        }
         let number = u32::try_from(shard).expect("few shards");
         let flushed = self.nodes[n].disk.flushed(number);
+        self.truth.copies[n].read_back_to(number, next);
         self.truth.copies[n].found_in_tables(number, flushed);
         for slot in 0..self.truth.slots.len() {
             if self.truth.slots[slot].shard(SHARDS) == shard {
@@ -175,6 +178,7 @@ impl World {
                 self.journal.line(at, || format!("node {n} shard {shard} serves: {serving}"));
                 self.nodes[n].serving.insert(*shard, *serving);
             }
+            Fact::CopiesChanged { shard, copies } => self.follow_copies(n, *shard, copies),
             Fact::RingAdopted(_)
             | Fact::TablesChanged { .. }
             | Fact::RoomChanged(_)
@@ -189,10 +193,7 @@ impl World {
         {
             self.cover_repair(place.keyspace, key);
         }
-        if !self.is_member(n) {
-            self.coverage.sometimes(Situation::Outside);
-            self.judge(Invariant::OutsidersStayOut, outsiders_stay_out::check(envelope));
-        }
+        self.see_copy_said(n, envelope);
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;
         }

@@ -5,15 +5,11 @@ use super::cell::Mail;
 use super::node::MEMBERSHIP;
 use super::route::OPERATOR;
 use crate::coverage::Situation;
-use crate::dice::Dice;
-use crate::disk::{Disk, Stays};
+use crate::disk::Stays;
 use crate::invariants::damage_is_noticed;
-use crate::invariants::incarnations_grow::Said;
 use crate::schedule::{MS, SECOND};
-use crate::truth::Folder;
 use crate::verdicts::Invariant;
 use crate::world::Job;
-use anser_model::{FolderId, Step};
 use anser_proto::admin::AdminRequest;
 use anser_proto::{Address, Body, Envelope, OpId, Role};
 use anser_storage::store::StoreError;
@@ -39,12 +35,15 @@ impl World {
         for actor in 0..self.nodes[n].cells.len() {
             self.build(n, actor);
         }
-        if !self.founded[n] {
+        if self.founded[n] {
+            self.dial_seeds(n);
+        } else {
             self.found(n);
         }
     }
 
-    /// A node's store does not open. Where there is no room the supervisor tries again; what is damaged is an operator's.
+    /// A node's store does not open. Where there is no room the supervisor tries again; what is damaged is set aside, and
+    /// the node starts with an empty folder.
     fn cannot_start(&mut self, n: usize, error: &StoreError) {
         let at = self.schedule.now();
         self.journal.line(at, || format!("node {n} can't start: {error}"));
@@ -54,7 +53,9 @@ impl World {
                 self.start_after(n, RETRY_US);
             }
             StoreError::Damaged(_) if self.nodes[n].disk.is_damaged() => {
-                self.coverage.sometimes(Situation::DamageRefused);
+                self.coverage.sometimes(Situation::SetAside);
+                self.lose_folder(n);
+                self.start_after(n, MS);
             }
             StoreError::Failed(_) | StoreError::Damaged(_) => {
                 self.judge(Invariant::StoreOpensAgain, Err(format!("node {n}: {error}")));
@@ -68,34 +69,6 @@ impl World {
         if reads > 0 {
             self.judge(Invariant::DamageIsNoticed, damage_is_noticed::check(misread));
         }
-    }
-
-    /// A node gets an empty folder in place of its own, as of the next start: it is outside then, and for good.
-    pub fn lose_folder(&mut self, n: usize) {
-        self.truth.folders[n] = Folder::Gone;
-        let seed = self.nodes[n].dice.u64();
-        let node = &mut self.nodes[n];
-        node.entry.member.folder = FolderId(node.dice.u128().to_le_bytes());
-        node.disk = Disk::create(Dice::new(seed, "disk"), node.disk.health);
-        (node.step_said, node.said) = (Step(0), Said::default());
-        // The operator may well try to found the cluster there again.
-        self.founded[n] = false;
-    }
-
-    /// Folders that are damaged, noticed or not, are set aside, and the nodes get empty ones.
-    pub fn set_damaged_aside(&mut self) {
-        for n in 0..self.nodes.len() {
-            if self.truth.folders[n] == Folder::Damaged {
-                self.kill(n, false);
-                self.lose_folder(n);
-                self.start_after(n, MS);
-            }
-        }
-    }
-
-    /// Whether a node is a member still: its folder is the one that the ring names.
-    pub fn is_member(&self, n: usize) -> bool {
-        self.truth.folders[n] != Folder::Gone
     }
 
     /// Plans the start of a node that is down.
@@ -120,6 +93,9 @@ impl World {
             return;
         }
         let at = self.schedule.now();
+        if self.is_refilling(n) {
+            self.coverage.sometimes(Situation::CrashAtRefill);
+        }
         let node = &mut self.nodes[n];
         node.up = false;
         node.paused = false;

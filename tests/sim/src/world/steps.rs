@@ -1,9 +1,9 @@
 //! Steps of machines, and what follows from them: as the node's host does it, but in virtual time.
 
-use super::cell::{Mail, refusal};
+use super::cell::{Actor, Mail, refusal};
 use super::{Job, World};
 use crate::coverage::{Injected, Situation};
-use crate::disk::Outcome;
+use crate::disk::{FIRST_SHARD, Outcome};
 use crate::schedule::MS;
 use crate::stage::Seen;
 use crate::twin::Twin;
@@ -75,6 +75,9 @@ impl World {
             let twin = self.nodes[n].build(actor);
             self.nodes[n].cells[actor].twin = Some(Twin::new(twin.into_machine()));
         }
+        if let Some(shard) = actor.checked_sub(FIRST_SHARD).and_then(|shard| u32::try_from(shard).ok()) {
+            self.nodes[n].copies.remove(&shard);
+        }
         let cell = &mut self.nodes[n].cells[actor];
         cell.actor = Some(built);
         let (facts, held) = (cell.facts(), std::mem::take(&mut cell.held));
@@ -116,6 +119,7 @@ impl World {
             self.out = out;
             return self.panic(n, actor);
         }
+        self.follow_life(n, actor);
         self.carry_out(n, actor, &mut out);
         self.out = out;
         self.see_queues(n, actor);
@@ -148,6 +152,14 @@ impl World {
         let result = twin.follow(now, event, &early as &[Tick; EARLY_CALLS], out, next);
         let result = result.map_err(|what| format!("actor {actor} of node {n}: {what}"));
         self.judge(Invariant::TimeoutsAreHarmless, result);
+    }
+
+    /// A copy that lost something goes on under another Life.
+    fn follow_life(&mut self, n: usize, actor: usize) {
+        let node = &mut self.nodes[n];
+        if let Some(Actor::Replica(machine)) = &node.cells[actor].actor {
+            node.lives[actor - FIRST_SHARD] = machine.copy_life();
+        }
     }
 
     /// A step panicked: the machine is gone, what it was handed is answered, and it is built again after a pause.

@@ -7,7 +7,7 @@ use crate::client::{
     MemberView, Outcome, PutReceipt, PutReply, PutRequest, RingReply, ShownVersion,
 };
 use crate::gossip::{Gossip, PeerState, Rumour};
-use crate::replicate::{Place, ReplicaReply, ReplicaRequest, Want};
+use crate::replicate::{PageEntry, PagePlace, Place, ReplicaReply, ReplicaRequest, Want};
 use crate::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 use anser_model::ring::{DcName, NodeName, Weight, ZoneName};
 use anser_model::state::{Seen, Write};
@@ -104,6 +104,18 @@ fn gossip() -> Vec<Body> {
     all.into_iter().map(Body::Gossip).collect()
 }
 
+fn page_place() -> PagePlace {
+    PagePlace { keyspace: place().keyspace, key: key() }
+}
+
+fn page_entry() -> PageEntry {
+    PageEntry { place: page_place(), state: Bytes::from_static(b"state") }
+}
+
+fn read_page(after: Option<PagePlace>) -> ReplicaRequest {
+    ReplicaRequest::ReadPage { partition: place().partition, round: Round(2), after }
+}
+
 fn replicate() -> Vec<Body> {
     let mut context = Context::default();
     context.insert(&dot());
@@ -116,12 +128,16 @@ fn replicate() -> Vec<Body> {
         ReplicaRequest::StoreState { place: place(), key: key(), state: Bytes::from_static(b"state") },
         ReplicaRequest::ReadState { place: place(), key: key(), want: Want::Full },
         ReplicaRequest::ReadState { place: place(), key: key(), want: Want::Digest },
+        read_page(None),
+        read_page(Some(page_place())),
     ];
     let replies = [
         ReplicaReply::Minted { state: Bytes::from_static(b"state"), round: Round(2) },
         ReplicaReply::Durable,
         ReplicaReply::State { state: Bytes::new(), round: Round(0) },
         ReplicaReply::Digest { digest: u64::MAX, round: Round(2) },
+        ReplicaReply::Page { entries: vec![page_entry()], more: true },
+        ReplicaReply::Page { entries: Vec::new(), more: false },
     ];
     requests.into_iter().map(Body::Replicate).chain(replies.into_iter().map(Body::Replicated)).collect()
 }
@@ -265,12 +281,16 @@ pub(super) fn name(body: &Body) -> String {
             ReplicaRequest::StoreState { .. } => "replicate store".into(),
             ReplicaRequest::ReadState { want: Want::Full, .. } => "replicate read full".into(),
             ReplicaRequest::ReadState { want: Want::Digest, .. } => "replicate read digest".into(),
+            ReplicaRequest::ReadPage { after: None, .. } => "replicate read first page".into(),
+            ReplicaRequest::ReadPage { after: Some(_), .. } => "replicate read next page".into(),
         },
         Body::Replicated(reply) => match reply {
             ReplicaReply::Minted { .. } => "replicated minted".into(),
             ReplicaReply::Durable => "replicated durable".into(),
             ReplicaReply::State { .. } => "replicated state".into(),
             ReplicaReply::Digest { .. } => "replicated digest".into(),
+            ReplicaReply::Page { more: true, .. } => "replicated page".into(),
+            ReplicaReply::Page { more: false, .. } => "replicated last page".into(),
         },
         Body::ForwardPut(_) => "forward put".into(),
         Body::ForwardPutReply(_) => "forward put reply".into(),
