@@ -24,6 +24,7 @@ names! {
     /// What is injected.
     Injected {
         Crash = "crash",
+        LongCrash = "long_crash",
         PowerLoss = "power_loss",
         Partition = "partition",
         OneWay = "one_way_partition",

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub(crate) enum Kind {
     /// A process ends at once, and starts again.
     Crash,
+    /// A process ends, and stays away longer than any operation lasts; sometimes another's folder is lost meanwhile.
+    LongCrash,
     /// All processes do.
     PowerLoss,
     /// Two groups of nodes do not reach each other.
@@ -61,6 +63,8 @@ pub(crate) enum Kind {
 /// How long a long partition lasts on average, and the rarest, longest ones.
 const LONG_US: u64 = 25 * SECOND;
 const HALF_HOUR_US: u64 = 1800 * SECOND;
+/// How long a node is away at least that is away for long.
+const AWAY_US: u64 = 100 * SECOND;
 /// So long after blocks can be read again, losses may come of those that could not.
 const UNSOUND_US: u64 = SECOND;
 /// In a million, long partitions that last half an hour.
@@ -140,6 +144,7 @@ impl World {
                 self.kill(n, false);
                 self.start_after(n, 10 * MS + dice.wait(1500 * MS));
             }
+            Kind::LongCrash => self.end_for_long(n, dice),
             Kind::PowerLoss => {
                 self.coverage.inject(Injected::PowerLoss);
                 for n in 0..self.nodes.len() {
@@ -205,6 +210,20 @@ impl World {
             Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
             Kind::FullDisk => self.fill_disk(n, dice),
             Kind::Swizzle => self.swizzle(dice),
+        }
+    }
+
+    /// A node is away while another that lost its folder would be refilled from it.
+    fn end_for_long(&mut self, n: usize, dice: &mut Dice) {
+        self.coverage.inject(Injected::LongCrash);
+        let us = AWAY_US + dice.wait(AWAY_US / 8);
+        self.kill(n, false);
+        self.nodes[n].away_until = self.now() + us;
+        self.start_after(n, us);
+        self.suffer_until = self.suffer_until.max(self.now() + us + 5 * SECOND);
+        if dice.chance(700_000) && self.nodes.len() > 1 {
+            let other = (n + dice.index(self.nodes.len() - 1) + 1) % self.nodes.len();
+            self.spoil(Kind::LostFolder, other, dice);
         }
     }
 
@@ -385,7 +404,7 @@ impl World {
         (self.network.loss, self.network.late) = (0, 0);
         for n in 0..self.nodes.len() {
             self.nodes[n].disk.set_room(Room::Plenty);
-            self.nodes[n].wall_offset_ms = 0;
+            (self.nodes[n].wall_offset_ms, self.nodes[n].away_until) = (0, 0);
             for cell in &mut self.nodes[n].cells {
                 cell.panics = false;
             }

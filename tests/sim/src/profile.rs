@@ -30,6 +30,7 @@ pub struct Profile {
 
 const ALL: &[(Kind, u64)] = &[
     (Kind::Crash, 4_000),
+    (Kind::LongCrash, 150_000),
     (Kind::PowerLoss, 20_000),
     (Kind::Partition, 6_000),
     (Kind::OneWay, 6_000),
@@ -81,6 +82,7 @@ const CHURN: &[(Kind, u64)] = &[
 ];
 const LONG: &[(Kind, u64)] = &[
     (Kind::Crash, 4_000),
+    (Kind::LongCrash, 120_000),
     (Kind::PowerLoss, 40_000),
     (Kind::Partition, 8_000),
     (Kind::LongPartition, 60_000),

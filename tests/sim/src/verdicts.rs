@@ -22,9 +22,11 @@ macro_rules! invariants {
 invariants! {
     AckedWriteSurvives = "acked_write_survives",
     AcksAreDurable = "acks_are_durable",
+    AcksOutlastLosses = "acks_outlast_losses",
     ReceiptsTellTheTruth = "receipts_tell_the_truth",
     NothingFromNowhere = "nothing_from_nowhere",
     DotsAreUnique = "dots_are_unique",
+    MintsSettleWhatTheySaw = "mints_settle_what_they_saw",
     MintersRemember = "minters_remember",
     FailedLeavesNothing = "failed_leaves_nothing",
     ReadsSeeAckedWrites = "reads_see_acked_writes",

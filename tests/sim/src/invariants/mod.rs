@@ -5,6 +5,7 @@
 
 pub(crate) mod acked_write_survives;
 pub(crate) mod acks_are_durable;
+pub(crate) mod acks_outlast_losses;
 pub(crate) mod contexts_grow;
 pub(crate) mod damage_is_noticed;
 pub(crate) mod dots_are_unique;
@@ -13,6 +14,7 @@ pub(crate) mod failed_leaves_nothing;
 pub(crate) mod incarnations_grow;
 pub(crate) mod joining_copies_are_silent;
 pub(crate) mod minters_remember;
+pub(crate) mod mints_settle_what_they_saw;
 pub(crate) mod nothing_from_nowhere;
 pub(crate) mod nothing_is_left_over;
 pub(crate) mod only_copies_are_kept;

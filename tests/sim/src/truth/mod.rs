@@ -128,8 +128,9 @@ pub(crate) struct Mint {
     pub reused: Option<usize>,
     /// An earlier dot of the same name for the same key, if the copy did not know it.
     pub forgot: Option<Dot>,
-    /// The writes that it took off the copy.
+    /// The writes that it took off the copy, and those that are live beside it.
     pub took_off: Vec<usize>,
+    pub beside: Vec<usize>,
 }
 
 /// What a copy appended.
@@ -363,7 +364,9 @@ impl Truth {
                 }
                 let last = self.slots[slot].last_minted.insert(dot.actor, *dot);
                 let forgot = last.filter(|last| !before.context().contains(last));
-                mints.push(Mint { write, dot: *dot, reused, forgot, took_off });
+                let others = after.live().iter().filter(|(other, _)| other != rid);
+                let beside = others.filter_map(|(other, _)| self.write_of(other)).collect();
+                mints.push(Mint { write, dot: *dot, reused, forgot, took_off, beside });
             }
         }
         Appended { before, after, mints }

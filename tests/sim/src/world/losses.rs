@@ -8,10 +8,10 @@ use crate::dice::Dice;
 use crate::disk::{Disk, FIRST_SHARD};
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::{joining_copies_are_silent, refilled_copies_know};
-use crate::schedule::SECOND;
+use crate::schedule::{MS, SECOND};
 use crate::truth::{Folder, Loss};
 use crate::verdicts::Invariant;
-use crate::world::Job;
+use crate::world::{Job, SYNC_US};
 use anser_machine::{CopiesSummary, Fact};
 use anser_model::{FolderId, PartitionId, Step};
 use anser_proto::replicate::ReplicaReply;
@@ -20,6 +20,8 @@ use anser_storage::{StoreKey, group_of};
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// In a million, losses of a partition after which the process ends soon.
+const CRASH_AT_LOSS: u64 = 20_000;
 /// How often a node that knows nobody dials its seeds.
 const SEEDS_US: u64 = SECOND;
 
@@ -56,6 +58,9 @@ impl World {
     /// A shard tells how its copies are.
     pub(super) fn follow_copies(&mut self, n: usize, shard: u32, copies: &Arc<CopiesSummary>) {
         let before = self.nodes[n].copies.insert(shard, copies.clone());
+        if before.is_none() {
+            self.undo_losses(n, shard, copies);
+        }
         let losses = |copies: &CopiesSummary, partition: PartitionId| {
             copies.losses.get(&group_of(partition)).copied().unwrap_or(0)
         };
@@ -66,17 +71,31 @@ impl World {
             }
         }
         let of_shard = |partition: &PartitionId| u32::from(partition.0) % SHARDS == shard;
-        let refilled: Vec<(PartitionId, Loss)> = self.truth.lost[n]
-            .iter()
-            .filter(|(partition, _)| of_shard(partition) && !copies.joining.contains(partition))
-            .map(|(partition, loss)| (*partition, *loss))
+        let refilled: Vec<PartitionId> = self.truth.lost[n]
+            .keys()
+            .copied()
+            .filter(|partition| of_shard(partition) && !copies.joining.contains(partition))
             .collect();
-        for (partition, loss) in refilled {
-            if loss.saves > 0 && before.is_none() {
-                self.truth.find_again(n, partition);
-            } else {
-                self.see_refilled(n, partition);
-            }
+        for partition in refilled {
+            self.see_refilled(n, partition);
+        }
+    }
+
+    /// A shard's machine is new: losses that were not durable by then are none. (Of those that were, it says that they are not
+    /// over yet.)
+    fn undo_losses(&mut self, n: usize, shard: u32, copies: &CopiesSummary) {
+        let is_undone = |partition: PartitionId, loss: Loss| {
+            let of_shard = u32::from(partition.0) % SHARDS == shard;
+            of_shard && loss.saves > 0 && !copies.losses.contains_key(&group_of(partition))
+        };
+        let lost = &self.truth.lost[n];
+        let undone: Vec<PartitionId> = lost
+            .iter()
+            .filter(|(partition, loss)| is_undone(**partition, **loss))
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in undone {
+            self.truth.find_again(n, partition, copies.joining.contains(&partition));
         }
     }
 
@@ -93,6 +112,16 @@ impl World {
         let left = |key: &Bytes| machine.remembered(&StoreKey::parse(key.clone())?);
         let has_read_log = self.nodes[n].serving.get(&shard) == Some(&true);
         self.truth.lose(n, partition, shard, saves, if has_read_log { Some(&left) } else { None });
+        self.crash_soon(n);
+    }
+
+    /// What is done about a loss takes several steps, and a crash must be harmless between any two.
+    fn crash_soon(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        if node.dice.chance(CRASH_AT_LOSS) {
+            let us = node.dice.wait(SYNC_US);
+            self.schedule.after(us, Job::Stop { node: n, us: 50 * MS });
+        }
     }
 
     fn see_refilled(&mut self, n: usize, partition: PartitionId) {

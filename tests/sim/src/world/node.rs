@@ -88,6 +88,8 @@ pub(crate) struct Node {
     pub boot: u32,
     pub up: bool,
     pub paused: bool,
+    /// It does not start before this.
+    pub away_until: u64,
     /// What came while it was paused.
     pub held: Vec<Job>,
     pub cells: Vec<Cell>,
@@ -129,6 +131,7 @@ impl Node {
             boot: 0,
             up: false,
             paused: false,
+            away_until: 0,
             held: Vec::new(),
             cells: Vec::new(),
             lives: Vec::new(),

@@ -10,7 +10,9 @@ use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::synced_is_read_back;
 use crate::invariants::{contexts_grow, dots_are_unique, failed_disks_stop_shards, failed_leaves_nothing};
-use crate::invariants::{incarnations_grow, minters_remember, only_copies_are_kept};
+use crate::invariants::{
+    incarnations_grow, minters_remember, mints_settle_what_they_saw, only_copies_are_kept,
+};
 use crate::invariants::{queues_are_bounded, settling_has_no_cycle, steps_grow, strays_are_refused};
 use crate::stage::Seen;
 use crate::truth::Appended;
@@ -51,6 +53,8 @@ impl World {
         for mint in mints {
             let result = dots_are_unique::check(&self.truth, &mint);
             self.judge(Invariant::DotsAreUnique, result);
+            let result = mints_settle_what_they_saw::check(&self.truth, &mint);
+            self.judge(Invariant::MintsSettleWhatTheySaw, result);
             let result = minters_remember::check(&self.truth, &mint);
             self.judge(Invariant::MintersRemember, result);
             let result = failed_leaves_nothing::check(&self.truth, mint.write);

@@ -24,6 +24,9 @@ impl World {
             return;
         }
         let at = self.schedule.now();
+        if at < self.nodes[n].away_until {
+            return self.start_after(n, self.nodes[n].away_until - at);
+        }
         self.journal.line(at, || format!("node {n} starts"));
         let opened = self.nodes[n].disk.open();
         self.judge_damage(n);

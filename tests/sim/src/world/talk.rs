@@ -6,7 +6,8 @@ use super::route::CLIENT_BACKOFF_US;
 use super::{Job, World};
 use crate::clients::{Answer, Given, Operation, Session, Token, What, Wish, answer};
 use crate::coverage::Situation;
-use crate::invariants::{Read, ReadStart, acks_are_durable, failed_leaves_nothing, nothing_from_nowhere};
+use crate::invariants::{Read, ReadStart, acks_are_durable, acks_outlast_losses};
+use crate::invariants::{failed_leaves_nothing, nothing_from_nowhere};
 use crate::invariants::{quorums_intersect, reads_see_acked_writes, receipts_tell_the_truth};
 use crate::invariants::{retries_make_no_sibling, sessions_go_forward};
 use crate::invariants::{
@@ -318,6 +319,8 @@ impl World {
         if operation.wish.again {
             return self.forget_answer(c, operation);
         }
+        let result = acks_outlast_losses::check(&self.truth, write, operation.start.needed);
+        self.judge(Invariant::AcksOutlastLosses, result);
         self.truth.acknowledge(write, operation.start.needed, at, held_by);
         let rid = self.truth.writes[write].rid;
         self.journal.line(at, || {
