@@ -213,17 +213,36 @@ impl World {
         }
     }
 
-    /// A node is away while another that lost its folder would be refilled from it.
+    /// A node is away for long while another that lost its folder would be refilled from it, and a third, which would do
+    /// instead, was cut off until then.
     fn end_for_long(&mut self, n: usize, dice: &mut Dice) {
         self.coverage.inject(Injected::LongCrash);
+        let mut others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != n).collect();
+        dice.shuffle(&mut others);
+        let lag_us = dice.between(300, 1500) * MS;
+        if let Some(late) = others.get(1) {
+            let cuts: Vec<(usize, usize)> =
+                (0..self.nodes.len()).filter(|n| n != late).flat_map(|n| [(n, *late), (*late, n)]).collect();
+            cuts.iter().for_each(|(from, to)| self.network.cut(*from, *to, true));
+            self.undo_after(lag_us, Undo::Cuts(cuts));
+        }
         let us = AWAY_US + dice.wait(AWAY_US / 8);
+        let lost = others.first().copied().filter(|_| dice.chance(800_000));
+        self.suffer_until = self.suffer_until.max(self.now() + lag_us + us + 5 * SECOND);
+        self.schedule.after(lag_us - 1, Job::Away { node: n, us, lost });
+    }
+
+    /// A node is away for so long; and perhaps another loses its folder at the same time.
+    pub(crate) fn go_away(&mut self, n: usize, us: u64, lost: Option<usize>) {
+        if self.faults.over {
+            return;
+        }
         self.kill(n, false);
         self.nodes[n].away_until = self.now() + us;
         self.start_after(n, us);
-        self.suffer_until = self.suffer_until.max(self.now() + us + 5 * SECOND);
-        if dice.chance(700_000) && self.nodes.len() > 1 {
-            let other = (n + dice.index(self.nodes.len() - 1) + 1) % self.nodes.len();
-            self.spoil(Kind::LostFolder, other, dice);
+        if let Some(lost) = lost {
+            let mut dice = Dice::new(self.seed ^ self.now(), "away");
+            self.spoil(Kind::LostFolder, lost, &mut dice);
         }
     }
 
@@ -324,8 +343,9 @@ impl World {
                     // It heals while faults go on.
                     self.suffer_until = self.suffer_until.max(self.now() + lasts_us + 5 * SECOND);
                 }
-                let sides: Vec<bool> =
-                    (0..nodes + self.clients.len()).map(|_| dice.chance(500_000)).collect();
+                // Sometimes clients reach both sides: they read on one, and write on the other.
+                let ends = if dice.chance(400_000) { nodes } else { nodes + self.clients.len() };
+                let sides: Vec<bool> = (0..ends).map(|_| dice.chance(500_000)).collect();
                 for from in 0..sides.len() {
                     cuts.extend((0..sides.len()).filter(|to| sides[from] != sides[*to]).map(|to| (from, to)));
                 }

@@ -57,6 +57,8 @@ pub(crate) enum Job {
     Seeds { node: usize, boot: u32 },
     /// A node's process ends, and starts again so many microseconds later.
     Stop { node: usize, us: u64 },
+    /// A node's process ends, and starts again so many microseconds later, whatever else happens; another folder may be lost.
+    Away { node: usize, us: u64, lost: Option<usize> },
     /// A node's disk is put back as it was.
     PutBack { node: usize, backup: Box<(Image, Backup)> },
     /// A client's pause or patience ends.
@@ -210,6 +212,7 @@ impl World {
             Job::Client { client, generation } => self.client_wakes(client, generation),
             Job::ClientNotSent { client, generation } => self.client_not_sent(client, generation),
             Job::Stop { node, us } => self.stop_for(node, us),
+            Job::Away { node, us, lost } => self.go_away(node, us, lost),
             Job::PutBack { node, backup } => self.put_back(node, *backup),
             Job::Fault(which) => self.next_fault(which),
             Job::Undo(number) => {
@@ -238,6 +241,7 @@ impl World {
             Job::Stop { node, .. } => (12, *node, &[]),
             Job::PutBack { node, .. } => (13, *node, &[]),
             Job::Seeds { node, .. } => (14, *node, &[]),
+            Job::Away { node, .. } => (15, *node, &[]),
         };
         self.journal.event(at, kind << 32 | place as u64, content);
     }

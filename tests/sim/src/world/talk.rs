@@ -33,7 +33,11 @@ impl World {
     /// A client begins something, if it wants to.
     pub(crate) fn begin(&mut self, c: usize) {
         let slots = self.truth.slots.len();
+        let turn = (self.now() / MS).checked_div(self.profile.turn_ms);
         let client = &mut self.clients[c];
+        if let Some(turn) = turn {
+            client.hot = usize::try_from(turn).ok().map(|turn| turn % slots);
+        }
         client.sessions.resize(slots, Session::default());
         client.generation += 1;
         let Some(wish) = client.next_wish(slots, self.profile.dcs) else { return };
