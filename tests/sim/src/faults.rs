@@ -94,12 +94,44 @@ pub(crate) struct Faults {
     activated: u64,
     /// Whether no more begin.
     pub over: bool,
+    /// Until when processes are left running, so that one may be refilled without beginning anew.
+    spared_until: u64,
+}
+
+impl Kind {
+    /// Whether processes or actors end by it.
+    fn ends_any(self) -> bool {
+        match self {
+            Kind::Crash
+            | Kind::LongCrash
+            | Kind::PowerLoss
+            | Kind::Panic
+            | Kind::Poison
+            | Kind::DiskFailure
+            | Kind::BadBlocks
+            | Kind::LostFolder
+            | Kind::OldCopy
+            | Kind::FlippedBits
+            | Kind::FullDisk
+            | Kind::Swizzle => true,
+            Kind::Partition
+            | Kind::OneWay
+            | Kind::ClientCut
+            | Kind::Grey
+            | Kind::Pause
+            | Kind::Stray
+            | Kind::SlowDisk
+            | Kind::ClockJump
+            | Kind::Storm
+            | Kind::LongPartition => false,
+        }
+    }
 }
 
 impl Faults {
     /// None yet.
     pub fn new(seed: u64) -> Faults {
-        Faults { seed, occurred: 0, active: BTreeMap::new(), activated: 0, over: false }
+        Faults { seed, occurred: 0, active: BTreeMap::new(), activated: 0, over: false, spared_until: 0 }
     }
 
     /// A fault lasts.
@@ -129,8 +161,9 @@ impl World {
         let mut dice = Dice::new(self.faults.seed, &format!("fault-{number}"));
         let (kind, mean_ms) = self.profile.faults[which];
         self.schedule.after(dice.wait(mean_ms * MS), Job::Fault(which));
-        if !self.options.skip.contains(&number) {
-            let at = self.now();
+        let at = self.now();
+        let is_spared = kind.ends_any() && at < self.faults.spared_until;
+        if !is_spared && !self.options.skip.contains(&number) {
             self.journal.line(at, || format!("fault {number}: {kind:?}"));
             self.inject(kind, &mut dice);
         }
@@ -241,6 +274,7 @@ impl World {
         self.nodes[n].away_until = self.now() + us;
         self.start_after(n, us);
         if let Some(lost) = lost {
+            self.faults.spared_until = self.now() + us;
             let mut dice = Dice::new(self.seed ^ self.now(), "away");
             self.spoil(Kind::LostFolder, lost, &mut dice);
         }

@@ -57,7 +57,7 @@ const DISKS: &[(Kind, u64)] = &[
     (Kind::PowerLoss, 5_000),
     (Kind::SlowDisk, 2_000),
     (Kind::DiskFailure, 4_000),
-    (Kind::BadBlocks, 4_000),
+    (Kind::BadBlocks, 2_500),
     (Kind::Panic, 3_000),
     (Kind::FullDisk, 4_000),
     (Kind::LostFolder, 20_000),

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// In a million, losses of a partition after which the process ends soon.
-const CRASH_AT_LOSS: u64 = 20_000;
+const CRASH_AT_LOSS: u64 = 60_000;
 /// How often a node that knows nobody dials its seeds.
 const SEEDS_US: u64 = SECOND;
 
