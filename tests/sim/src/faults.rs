@@ -177,7 +177,7 @@ impl World {
                 self.kill(n, false);
                 self.start_after(n, 10 * MS + dice.wait(1500 * MS));
             }
-            Kind::LongCrash => self.end_for_long(n, dice),
+            Kind::LongCrash => self.end_for_long(dice),
             Kind::PowerLoss => {
                 self.coverage.inject(Injected::PowerLoss);
                 for n in 0..self.nodes.len() {
@@ -248,21 +248,23 @@ impl World {
 
     /// A node is away for long while another that lost its folder would be refilled from it, and a third, which would do
     /// instead, was cut off until then.
-    fn end_for_long(&mut self, n: usize, dice: &mut Dice) {
+    fn end_for_long(&mut self, dice: &mut Dice) {
         self.coverage.inject(Injected::LongCrash);
-        let mut others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != n).collect();
-        dice.shuffle(&mut others);
+        // Of a key that is written, if there is one that is written more than others.
+        let slot = self.clients[0].hot.unwrap_or_else(|| dice.index(self.truth.slots.len()));
+        let mut nodes = self.truth.slots[slot].nodes.clone();
+        dice.shuffle(&mut nodes);
         let lag_us = dice.between(300, 1500) * MS;
-        if let Some(late) = others.get(1) {
+        if let Some(late) = nodes.get(2) {
             let cuts: Vec<(usize, usize)> =
                 (0..self.nodes.len()).filter(|n| n != late).flat_map(|n| [(n, *late), (*late, n)]).collect();
             cuts.iter().for_each(|(from, to)| self.network.cut(*from, *to, true));
             self.undo_after(lag_us, Undo::Cuts(cuts));
         }
         let us = AWAY_US + dice.wait(AWAY_US / 8);
-        let lost = others.first().copied().filter(|_| dice.chance(800_000));
+        let lost = nodes.get(1).copied().filter(|_| dice.chance(800_000));
         self.suffer_until = self.suffer_until.max(self.now() + lag_us + us + 5 * SECOND);
-        self.schedule.after(lag_us - 1, Job::Away { node: n, us, lost });
+        self.schedule.after(lag_us - 1, Job::Away { node: nodes[0], us, lost });
     }
 
     /// A node is away for so long; and perhaps another loses its folder at the same time.

@@ -59,7 +59,7 @@ pub fn genesis(dice: &mut Dice, roster: &[RosterEntry], partitions: u16) -> Arc<
 
 /// The bounds of all actors: usually wide, sometimes so narrow that requests are refused.
 pub(crate) fn bounds(dice: &mut Dice) -> Bounds {
-    let narrow = dice.chance(150_000);
+    let narrow = dice.chance(300_000);
     let usual = Limits::default();
     Bounds {
         replica: Limits {
