@@ -228,6 +228,11 @@ impl World {
                     self.truth.folders[n] = Folder::Damaged;
                     self.nodes[n].disk.health.bad_blocks = 300_000;
                     self.undo_after(dice.wait(SECOND), Undo::Restart(n));
+                    // A disk that reads badly is slow too, and more comes between two steps.
+                    if dice.chance(400_000) {
+                        self.nodes[n].disk.health.sync_us = dice.between(2, 40) * MS;
+                        self.undo_after(dice.wait(SECOND), Undo::Disk(n));
+                    }
                 }
             }
             Kind::ClockJump => {
