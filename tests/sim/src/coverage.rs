@@ -37,6 +37,7 @@ names! {
         SlowDisk = "slow_disk",
         DiskFailure = "disk_failure",
         BadBlocks = "bad_blocks",
+        BadTable = "bad_table",
         ClockJump = "clock_jump",
         Storm = "storm",
         LostFolder = "lost_folder",

@@ -2,63 +2,20 @@
 //!
 //! Each occurrence has a number and dice of its own, so that a run can leave some out and the others stay as they were.
 
+mod kind;
+
 use crate::coverage::{Injected, Situation};
 use crate::dice::Dice;
-use crate::disk::{Image, Room};
+use crate::disk::{FIRST_SHARD, Image, Room};
 use crate::invariants::incarnations_grow::Said;
 use crate::schedule::{MS, SECOND};
 use crate::truth::{Backup, Folder};
+use crate::world::cell::Mail;
+use crate::world::node::SHARDS;
 use crate::world::{Job, SYNC_US, World};
+use anser_machine::Feedback;
+pub(crate) use kind::Kind;
 use std::collections::BTreeMap;
-
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A process ends at once, and starts again.
-    Crash,
-    /// A process ends, and stays away longer than any operation lasts; sometimes another's folder is lost meanwhile.
-    LongCrash,
-    /// All processes do.
-    PowerLoss,
-    /// Two groups of nodes do not reach each other.
-    Partition,
-    /// One node does not reach another.
-    OneWay,
-    /// A client does not reach a node, or does not hear its answers.
-    ClientCut,
-    /// A node is slow in everything.
-    Grey,
-    /// A process is stopped for a while, and goes on.
-    Pause,
-    /// An actor panics.
-    Panic,
-    /// Many actors of all nodes panic at once, as at a request that goes round.
-    Poison,
-    /// A request goes astray, to a copy that it is not for.
-    Stray,
-    /// A disk is slow.
-    SlowDisk,
-    /// A disk fails: the store stops until the process is started again.
-    DiskFailure,
-    /// Some blocks can't be read for a while.
-    BadBlocks,
-    /// A wall clock jumps.
-    ClockJump,
-    /// Much is lost, and late.
-    Storm,
-    /// A folder is lost: the node starts with an empty one, and is refilled.
-    LostFolder,
-    /// A folder is put back as it was some time ago.
-    OldCopy,
-    /// Bits flip in what is stored, or some of it becomes zero.
-    FlippedBits,
-    /// A disk has no room for a while.
-    FullDisk,
-    /// Some processes are stopped one by one, and started again in another order.
-    Swizzle,
-    /// The cluster is in two parts for long.
-    LongPartition,
-}
 
 /// How long a long partition lasts on average, and the rarest, longest ones.
 const LONG_US: u64 = 25 * SECOND;
@@ -96,36 +53,6 @@ pub(crate) struct Faults {
     pub over: bool,
     /// Until when processes are left running, so that one may be refilled without beginning anew.
     spared_until: u64,
-}
-
-impl Kind {
-    /// Whether processes or actors end by it.
-    fn ends_any(self) -> bool {
-        match self {
-            Kind::Crash
-            | Kind::LongCrash
-            | Kind::PowerLoss
-            | Kind::Panic
-            | Kind::Poison
-            | Kind::DiskFailure
-            | Kind::BadBlocks
-            | Kind::LostFolder
-            | Kind::OldCopy
-            | Kind::FlippedBits
-            | Kind::FullDisk
-            | Kind::Swizzle => true,
-            Kind::Partition
-            | Kind::OneWay
-            | Kind::ClientCut
-            | Kind::Grey
-            | Kind::Pause
-            | Kind::Stray
-            | Kind::SlowDisk
-            | Kind::ClockJump
-            | Kind::Storm
-            | Kind::LongPartition => false,
-        }
-    }
 }
 
 impl Faults {
@@ -235,6 +162,8 @@ impl World {
                     }
                 }
             }
+            Kind::BadTable if self.nodes[n].up => self.find_bad_table(n, dice),
+            Kind::BadTable => {}
             Kind::ClockJump => {
                 self.coverage.inject(Injected::ClockJump);
                 self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
@@ -285,6 +214,23 @@ impl World {
             let mut dice = Dice::new(self.seed ^ self.now(), "away");
             self.spoil(Kind::LostFolder, lost, &mut dice);
         }
+    }
+
+    /// A shard is told that a table of some group can't be trusted.
+    fn find_bad_table(&mut self, n: usize, dice: &mut Dice) {
+        self.settle_folders();
+        let shard = u32::try_from(dice.below(u64::from(SHARDS))).expect("few shards");
+        let actor = FIRST_SHARD + shard as usize;
+        let groups = self.nodes[n].disk.groups(shard);
+        if groups.is_empty() || !self.truth.may_lose_any() {
+            return;
+        }
+        self.coverage.inject(Injected::BadTable);
+        let group = groups[dice.index(groups.len())];
+        let life = self.nodes[n].cells[actor].life;
+        self.post(n, actor, Mail::Feedback(life, Box::new(Feedback::GroupDamaged { group })));
+        // The only copy stops by it, and is started again.
+        self.undo_after(dice.wait(SECOND), Undo::Restart(n));
     }
 
     /// A disk takes a few keys more, or no sync.

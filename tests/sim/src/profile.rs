@@ -45,6 +45,7 @@ const ALL: &[(Kind, u64)] = &[
     (Kind::SlowDisk, 6_000),
     (Kind::DiskFailure, 15_000),
     (Kind::BadBlocks, 6_000),
+    (Kind::BadTable, 4_000),
     (Kind::ClockJump, 6_000),
     (Kind::Storm, 6_000),
     (Kind::LostFolder, 60_000),
@@ -58,6 +59,7 @@ const DISKS: &[(Kind, u64)] = &[
     (Kind::SlowDisk, 2_000),
     (Kind::DiskFailure, 4_000),
     (Kind::BadBlocks, 2_500),
+    (Kind::BadTable, 1_000),
     (Kind::Panic, 3_000),
     (Kind::FullDisk, 4_000),
     (Kind::LostFolder, 20_000),
@@ -100,6 +102,7 @@ const LONG: &[(Kind, u64)] = &[
     (Kind::SlowDisk, 6_000),
     (Kind::DiskFailure, 30_000),
     (Kind::BadBlocks, 8_000),
+    (Kind::BadTable, 5_000),
     (Kind::ClockJump, 6_000),
     (Kind::Storm, 6_000),
     (Kind::LostFolder, 200_000),
@@ -127,6 +130,7 @@ const TURNS: &[(Kind, u64)] = &[
     (Kind::Storm, 2_000),
     (Kind::SlowDisk, 1_500),
     (Kind::BadBlocks, 400),
+    (Kind::BadTable, 200),
 ];
 /// A cluster of one: nobody has another copy of anything.
 const ALONE: &[(Kind, u64)] = &[
@@ -135,6 +139,7 @@ const ALONE: &[(Kind, u64)] = &[
     (Kind::SlowDisk, 2_000),
     (Kind::DiskFailure, 4_000),
     (Kind::BadBlocks, 2_000),
+    (Kind::BadTable, 5_000),
     (Kind::FullDisk, 4_000),
     (Kind::ClientCut, 2_000),
 ];

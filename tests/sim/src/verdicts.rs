@@ -28,6 +28,7 @@ invariants! {
     DotsAreUnique = "dots_are_unique",
     MintsSettleWhatTheySaw = "mints_settle_what_they_saw",
     MintersRemember = "minters_remember",
+    OpenMintsStayOpen = "open_mints_stay_open",
     FailedLeavesNothing = "failed_leaves_nothing",
     ReadsSeeAckedWrites = "reads_see_acked_writes",
     StrictReadsNeverGoBack = "strict_reads_never_go_back",

@@ -4,6 +4,7 @@
 
 pub(crate) mod cell;
 mod losses;
+mod mints;
 pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
@@ -30,6 +31,7 @@ use crate::{Options, founding};
 use anser_machine::Outbox;
 use bytes::{Bytes, BytesMut};
 use cell::Mail;
+use mints::Mints;
 use network::Network;
 use node::Node;
 
@@ -89,6 +91,7 @@ pub(crate) struct World {
     pub founded: Vec<bool>,
     /// What the actors did, for a stage to tell of; none if nobody watches.
     pub seen: Option<Vec<Seen>>,
+    mints: Mints,
     /// Whether the next store is a read repair.
     repairing: bool,
     /// Bytes of the largest state that was appended, and of the largest entry of a log.
@@ -133,6 +136,7 @@ impl World {
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
             seen: None,
+            mints: Mints::default(),
             repairing: false,
             largest_state: 0,
             largest_entry: 0,

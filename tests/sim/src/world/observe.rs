@@ -2,7 +2,7 @@
 
 use super::World;
 use super::cell::Actor;
-use super::node::{MAILBOX_MAX, MEMBERSHIP, SHARDS};
+use super::node::{COORDINATOR, MAILBOX_MAX, MEMBERSHIP, SHARDS};
 use super::strays::STRAY_LIFE;
 use crate::clients::Client;
 use crate::coverage::Situation;
@@ -229,6 +229,9 @@ impl World {
             self.cover_repair(place.keyspace, key);
         }
         self.see_copy_said(n, envelope);
+        if actor == COORDINATOR {
+            self.see_coordinator(n, envelope);
+        }
         if envelope.op.life == STRAY_LIFE {
             self.judge(Invariant::StraysAreRefused, strays_are_refused::check(envelope));
         }

@@ -108,6 +108,7 @@ impl World {
         let kept = node.disk.crash(stays);
         let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
+        self.forget_mints(n);
         self.truth.copies[n].crash();
         if unsynced > 0 {
             self.coverage.sometimes(Situation::CrashBeforeSync);
