@@ -94,8 +94,9 @@ impl World {
             .filter(|(partition, loss)| is_undone(**partition, **loss))
             .map(|(partition, _)| *partition)
             .collect();
+        let flushed = self.nodes[n].disk.flushed(shard);
         for partition in undone {
-            self.truth.find_again(n, partition, copies.joining.contains(&partition));
+            self.truth.find_again(n, partition, copies.joining.contains(&partition), flushed);
         }
     }
 

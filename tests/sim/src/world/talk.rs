@@ -157,7 +157,6 @@ impl World {
             put.retry = operation.maybe;
         }
         if let Some(write) = operation.write {
-            self.mints.try_anew(n, self.truth.writes[write].rid);
             self.truth.writes[write].attempts += 1;
             if operation.maybe {
                 self.coverage.sometimes(Situation::LostAnswer);
