@@ -6,12 +6,12 @@ mod kind;
 
 use crate::coverage::{Injected, Situation};
 use crate::dice::Dice;
-use crate::disk::{FIRST_SHARD, Image, Room};
-use crate::invariants::incarnations_grow::Said;
+use crate::disk::{FIRST_SHARD, Room};
 use crate::schedule::{MS, SECOND};
-use crate::truth::{Backup, Folder};
+use crate::truth::Folder;
 use crate::world::cell::Mail;
 use crate::world::node::SHARDS;
+use crate::world::old_copies::OldCopy;
 use crate::world::{Job, SYNC_US, World};
 use anser_machine::Feedback;
 pub(crate) use kind::Kind;
@@ -138,6 +138,26 @@ impl World {
                     cell.panics |= dice.chance(500_000);
                 }
             }
+            Kind::SlowDisk | Kind::DiskFailure | Kind::BadBlocks | Kind::BadTable | Kind::FullDisk => {
+                self.harm_disk(kind, n, dice);
+            }
+            Kind::ClockJump => {
+                self.coverage.inject(Injected::ClockJump);
+                self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
+                self.undo_after(dice.wait(3 * SECOND), Undo::Clock(n));
+            }
+            Kind::Storm => {
+                self.coverage.inject(Injected::Storm);
+                (self.network.loss, self.network.late) = (dice.between(50_000, 400_000), 200_000);
+                self.undo_after(dice.wait(SECOND), Undo::Storm);
+            }
+            Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
+            Kind::Swizzle => self.swizzle(dice),
+        }
+    }
+
+    fn harm_disk(&mut self, kind: Kind, n: usize, dice: &mut Dice) {
+        match kind {
             Kind::SlowDisk => {
                 self.coverage.inject(Injected::SlowDisk);
                 self.nodes[n].disk.health.sync_us = dice.between(5, 250) * MS;
@@ -164,19 +184,7 @@ impl World {
             }
             Kind::BadTable if self.nodes[n].up => self.find_bad_table(n, dice),
             Kind::BadTable => {}
-            Kind::ClockJump => {
-                self.coverage.inject(Injected::ClockJump);
-                self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
-                self.undo_after(dice.wait(3 * SECOND), Undo::Clock(n));
-            }
-            Kind::Storm => {
-                self.coverage.inject(Injected::Storm);
-                (self.network.loss, self.network.late) = (dice.between(50_000, 400_000), 200_000);
-                self.undo_after(dice.wait(SECOND), Undo::Storm);
-            }
-            Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
-            Kind::FullDisk => self.fill_disk(n, dice),
-            Kind::Swizzle => self.swizzle(dice),
+            _ => self.fill_disk(n, dice),
         }
     }
 
@@ -271,22 +279,12 @@ impl World {
             _ => {
                 self.coverage.inject(Injected::OldCopy);
                 self.truth.folders[n] = Folder::Old;
-                let backup = Box::new((self.nodes[n].disk.image(), self.truth.copies[n].back_up()));
-                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup });
+                let copies = &self.truth.copies[n];
+                let (records, backup) = (copies.records(), copies.back_up());
+                let backup = Box::new(OldCopy { image: self.nodes[n].disk.image(), backup, records });
+                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup, tries: 0 });
             }
         }
-    }
-
-    /// A node's disk is put back as it was, and its process started on it.
-    pub(crate) fn put_back(&mut self, n: usize, (image, backup): (Image, Backup)) {
-        let at = self.now();
-        self.journal.line(at, || format!("node {n}: an old copy of its folder is put back"));
-        self.kill(n, true);
-        self.nodes[n].disk.put_back(image);
-        self.truth.copies[n].restore(&backup);
-        // That it says an incarnation again is refuted by those who know a higher one; what it forgot is the matter here.
-        self.nodes[n].said = Said::default();
-        self.start_after(n, 50 * MS);
     }
 
     /// Some processes end one by one, and start again in another order.

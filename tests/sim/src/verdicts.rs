@@ -51,6 +51,7 @@ invariants! {
     SyncedIsReadBack = "synced_is_read_back",
     FailedDisksStopShards = "failed_disks_stop_shards",
     DamageIsNoticed = "damage_is_noticed",
+    OldFoldersAreKnown = "old_folders_are_known",
     JoiningCopiesAreSilent = "joining_copies_are_silent",
     RefilledCopiesKnow = "refilled_copies_know",
     OnlyCopiesAreKept = "only_copies_are_kept",

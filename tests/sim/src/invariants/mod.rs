@@ -17,6 +17,7 @@ pub(crate) mod minters_remember;
 pub(crate) mod mints_settle_what_they_saw;
 pub(crate) mod nothing_from_nowhere;
 pub(crate) mod nothing_is_left_over;
+pub(crate) mod old_folders_are_known;
 pub(crate) mod only_copies_are_kept;
 pub(crate) mod open_mints_stay_open;
 pub(crate) mod queues_are_bounded;

@@ -160,6 +160,7 @@ impl Stage {
             | Job::Stop { .. }
             | Job::Away { .. }
             | Job::PutBack { .. }
+            | Job::SetAside { .. }
             | Job::Seeds { .. }
             | Job::Fault(_)
             | Job::Undo(_) => self.let_happen(job),

@@ -214,9 +214,11 @@ impl World {
                 self.nodes[n].serving.insert(*shard, *serving);
             }
             Fact::CopiesChanged { shard, copies } => self.follow_copies(n, *shard, copies),
+            Fact::FolderJudged(trust) => self.follow_folder(n, *trust),
             Fact::RingAdopted(_)
             | Fact::TablesChanged { .. }
             | Fact::RoomChanged(_)
+            | Fact::LogGrown { .. }
             | Fact::PeerSeen { .. } => {}
         }
     }
@@ -239,6 +241,7 @@ impl World {
             let result = failed_disks_stop_shards::check_said(envelope);
             self.judge(Invariant::FailedDisksStopShards, result);
         }
+        self.see_old_said(n, envelope);
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;
         }
@@ -247,8 +250,8 @@ impl World {
         self.nodes[n].step_said = envelope.step;
         let rumours: &[Rumour] = match &envelope.body {
             Body::Gossip(
-                Gossip::Probe { rumours }
-                | Gossip::ProbeAck { rumours }
+                Gossip::Probe { rumours, .. }
+                | Gossip::ProbeAck { rumours, .. }
                 | Gossip::ProbeFor { rumours, .. }
                 | Gossip::ProbeForAck { rumours, .. }
                 | Gossip::PushPull { rumours }
