@@ -40,7 +40,8 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Waits for items and takes the first ones, at most `count`. None after the close, once it is empty.
+    /// Waits for items and takes the first ones, at most `count`, and no more than its share while other readers wait. None
+    /// after the close, once it is empty.
     pub fn take(&self, count: usize) -> Option<Vec<T>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting += 1;
@@ -49,7 +50,8 @@ impl<T> Queue<T> {
             .wait_while(state, |state| state.items.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-        let count = count.min(state.items.len());
+        // Who else waits gets a share.
+        let count = count.min(state.items.len().div_ceil(1 + state.waiting));
         let taken: Vec<T> = state.items.drain(..count).collect();
         if !state.items.is_empty() && state.waiting > 0 {
             self.filled.notify_one();
