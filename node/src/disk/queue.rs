@@ -89,3 +89,28 @@ impl<T> fmt::Debug for Queue<T> {
         f.write_str("Queue")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn readers_that_wait_share_what_comes() {
+        let queue = Queue::new();
+        std::thread::scope(|scope| {
+            let readers = [(); 2].map(|()| scope.spawn(|| queue.take(16).map_or(0, |taken| taken.len())));
+            let since = Instant::now();
+            while queue.state.lock().unwrap().waiting < 2 {
+                assert!(since.elapsed() < Duration::from_secs(10), "the readers don't come to wait");
+                std::thread::yield_now();
+            }
+            assert!(queue.push(0..10));
+            assert_eq!(readers.map(|reader| reader.join().unwrap()), [5, 5]);
+        });
+        assert!(queue.push(0..10));
+        assert_eq!(queue.take(16).map(|taken| taken.len()), Some(10), "nobody else waits");
+        queue.close();
+        assert_eq!(queue.take(16), None);
+    }
+}

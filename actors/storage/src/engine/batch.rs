@@ -1,7 +1,8 @@
 //! Many keys at once, all as of one moment, with one fetch for blocks that are neighbours.
 //!
 //! Keeps: what a batch finds is what it held when it was given: blocks never change, and everything else is looked at in
-//! one step. Deliberately absent: partitions. Keys may be of any that the shard has.
+//! one step. Deliberately absent: partitions, since keys may be of any that the shard has; and a bound of the bytes that are
+//! found, which whoever asks knows better: what a batch comes to is held in memory as a whole.
 
 use super::Engine;
 use super::run::{Held, RUN_BLOCKS_MAX, Run};
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 use anser_machine::{Count, Lsn, Outbox, TableId};
 use bytes::Bytes;
 
-/// Most keys of one batch: with that many, all of them in blocks of their own, it holds a few megabytes.
+/// Most keys of one batch: with that many, each in a block of its own of the usual size, it holds a few megabytes.
 pub const BATCH_KEYS_MAX: usize = 1024;
 
 /// Keys that are looked up together.

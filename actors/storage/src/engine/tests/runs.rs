@@ -152,3 +152,20 @@ fn a_batch_shows_one_moment_and_says_what_is_not_durable_yet() {
     assert_eq!(found, [Found { state: Some(state(600, 8)), lsn: Some(newest) }]);
     assert!(Batch::new((0..=1024).map(key).collect()).is_none(), "one too many");
 }
+
+#[test]
+fn a_block_that_is_none_makes_a_batch_and_a_page_damaged() {
+    let mut model = settled(20, 0);
+    let mut asked = Batch::new(vec![key(3)]).unwrap();
+    let mut out = Outbox::new();
+    let Batched::Fetch(runs) = model.engine.batch(&mut asked, &mut out) else { panic!("it is in a table") };
+    let [run] = runs.as_slice() else { panic!("{runs:?}") };
+    asked.hold(run, vec![Bytes::from_static(b"no block")]);
+    let damaged = model.engine.batch(&mut asked, &mut out);
+    assert!(matches!(damaged, Batched::Damaged { table, .. } if table == run.table()), "{damaged:?}");
+    let mut scan = Scan::new(PartitionId(0), None, 10, 1000);
+    let Scanned::Fetch(runs) = model.engine.scan(&mut scan) else { panic!("it is in a table") };
+    scan.hold(&runs[0], vec![Bytes::from_static(b"no block")]);
+    let damaged = model.engine.scan(&mut scan);
+    assert!(matches!(damaged, Scanned::Damaged { table, .. } if table == run.table()), "{damaged:?}");
+}
