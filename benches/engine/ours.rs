@@ -32,14 +32,13 @@ const IDLE_MS: u64 = 60_000;
 /// What it means to do within that time belongs to the work before.
 const SOON_MS: u64 = 600;
 
-/// Passes the disk's answers on.
-struct Sink(Mutex<Sender<Feedback>>);
+/// Passes the disk's answers on, as they come: many at once.
+struct Sink(Mutex<Sender<Vec<Feedback>>>);
 
 impl FeedbackSink for Sink {
     fn feed(&self, _asker: Asker, _life: u32, feedback: Vec<Feedback>) {
-        let answers = self.0.lock().unwrap();
         // While the folder closes nobody listens.
-        feedback.into_iter().for_each(|feedback| drop(answers.send(feedback)));
+        drop(self.0.lock().unwrap().send(feedback));
     }
 }
 
@@ -48,7 +47,7 @@ pub struct Ours {
     dir: PathBuf,
     disk: Option<Disk>,
     handle: DiskHandle,
-    answers: Receiver<Feedback>,
+    answers: Receiver<Vec<Feedback>>,
     engine: Engine,
     next: u64,
     durable: u64,
@@ -104,15 +103,15 @@ impl Ours {
     }
 
     fn wait(&mut self) {
-        let answer = self.answers.recv_timeout(ANSWER_WITHIN).unwrap();
-        self.take(answer);
+        let answers = self.answers.recv_timeout(ANSWER_WITHIN).unwrap();
+        answers.into_iter().for_each(|answer| self.take(answer));
     }
 
     /// Takes what has been answered, and lets the compactor look.
     fn turn(&mut self) {
         loop {
             match self.answers.try_recv() {
-                Ok(answer) => self.take(answer),
+                Ok(answers) => answers.into_iter().for_each(|answer| self.take(answer)),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => panic!("the disk is gone"),
             }
