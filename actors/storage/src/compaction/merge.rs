@@ -5,7 +5,8 @@
 //! leaves them large enough, so that a partition can be dropped or moved with few others.
 
 use crate::store::install::Installing;
-use crate::store::recovery::{damaged, meta_of, read_block};
+use crate::store::recovery::{damaged, meta_of, read_block_of};
+use crate::store::row::Rows;
 use crate::store::{Manifest, StoreError, TableEntry, Trees};
 use crate::table::Table;
 use crate::table::block::Entries;
@@ -24,6 +25,7 @@ const PARTITION_BYTES: usize = 2;
 #[derive(Debug)]
 struct Input {
     table: Table,
+    rows: Rows,
     /// The place of the next block.
     next: usize,
     /// The walk through the present block; none at the table's end.
@@ -201,7 +203,8 @@ impl Input {
     fn open(trees: &impl Trees, entry: &TableEntry) -> Result<Input, StoreError> {
         let meta = meta_of(trees, entry)?;
         let table = Table::open(TableId(entry.id), meta).map_err(|error| damaged(entry.id, &error))?;
-        let mut input = Input { table, next: 0, walk: None };
+        let rows = Rows::of(table.id());
+        let mut input = Input { table, rows, next: 0, walk: None };
         input.next_block(trees)?;
         Ok(input)
     }
@@ -214,7 +217,7 @@ impl Input {
         self.walk = None;
         if let Some(block) = self.table.block_at(self.next) {
             self.next += 1;
-            let content = read_block(trees, self.table.id(), block)?;
+            let (content, _) = read_block_of(trees, &mut self.rows, block)?;
             let walk = Entries::of(content).map_err(|error| self.damaged(&error))?;
             self.walk = Some(walk);
         }

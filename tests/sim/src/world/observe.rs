@@ -118,6 +118,9 @@ impl World {
                 self.nodes[n].unwritten[shard as usize].written(*through);
                 self.coverage.sometimes(Situation::TableWritten);
             }
+            Feedback::Fetched { blocks, .. } if blocks.len() > 1 => {
+                self.coverage.sometimes(Situation::RunFetched);
+            }
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
             Feedback::TableGone { .. } => self.coverage.sometimes(Situation::TableGone),
             Feedback::TablesReplaced { .. } => self.coverage.sometimes(Situation::TablesMerged),
