@@ -19,6 +19,8 @@ pub(crate) struct Copies {
     unsure: BTreeMap<u32, VecDeque<(Lsn, usize, Rc<KeyState>)>>,
     /// What was durable until it was lost, or a backup was put back.
     former: Vec<Vec<Rc<KeyState>>>,
+    /// What was in memory until it was lost: keyspaces of durability `interval` may have told of it.
+    told: Vec<Vec<Rc<KeyState>>>,
     /// What was durable when it was last lost.
     before_loss: Vec<Stored>,
     /// By shard: the last position that is synced, and the last that was appended.
@@ -43,6 +45,7 @@ impl Copies {
             pending: BTreeMap::new(),
             unsure: BTreeMap::new(),
             former: vec![Vec::new(); slots],
+            told: vec![Vec::new(); slots],
             before_loss: vec![None; slots],
             through: BTreeMap::new(),
             appended: BTreeMap::new(),
@@ -78,6 +81,12 @@ impl Copies {
             self.unsure.entry(shard).or_default().extend(pending);
         }
         self.in_log.fill(None);
+    }
+
+    /// What a key's copy had in memory is gone, but for what is durable.
+    pub fn forget(&mut self, slot: usize) {
+        self.told[slot].push(self.memory[slot].clone());
+        self.remember(slot);
     }
 
     /// A shard is being read back, and its tables hold all of its log through a position.
@@ -130,6 +139,12 @@ impl Copies {
     /// What a key's copy holds durably, and what it held before it was lost or a backup was put back.
     pub fn held(&self, slot: usize) -> impl Iterator<Item = &KeyState> {
         std::iter::once(self.durable(slot)).chain(self.former[slot].iter().map(|state| &**state))
+    }
+
+    /// What a key's copy holds in memory or durably, and all that it held.
+    pub fn told(&self, slot: usize) -> impl Iterator<Item = &KeyState> {
+        let told = self.told[slot].iter().chain([&self.memory[slot]]);
+        self.held(slot).chain(told.map(|state| &**state))
     }
 
     /// A key's copy is lost, but for what the log still has; `again` before an earlier loss was durable, so that both would

@@ -138,6 +138,7 @@ fn replicate() -> Vec<Body> {
         ReplicaReply::Digest { digest: u64::MAX, round: Round(2) },
         ReplicaReply::Page { entries: vec![page_entry()], more: true },
         ReplicaReply::Page { entries: Vec::new(), more: false },
+        ReplicaReply::Held,
     ];
     requests.into_iter().map(Body::Replicate).chain(replies.into_iter().map(Body::Replicated)).collect()
 }
@@ -287,6 +288,7 @@ pub(super) fn name(body: &Body) -> String {
         Body::Replicated(reply) => match reply {
             ReplicaReply::Minted { .. } => "replicated minted".into(),
             ReplicaReply::Durable => "replicated durable".into(),
+            ReplicaReply::Held => "replicated held".into(),
             ReplicaReply::State { .. } => "replicated state".into(),
             ReplicaReply::Digest { .. } => "replicated digest".into(),
             ReplicaReply::Page { more: true, .. } => "replicated page".into(),
