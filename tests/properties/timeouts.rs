@@ -16,7 +16,7 @@ use anser_model::{
     Member, NodeId, Rid, Round, Step,
 };
 use anser_proto::client::{ClientRequest, ContextArg, GetRequest, PutRequest};
-use anser_proto::gossip::{Gossip, PeerState, Rumour};
+use anser_proto::gossip::{Gossip, Heard, Mark, PeerState, Rumour};
 use anser_proto::replicate::{Place, ReplicaReply, ReplicaRequest, Want};
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 use anser_replica::{Limits, Replica, ReplicaConfig};
@@ -183,6 +183,7 @@ fn membership(seed: u64) -> u32 {
     let make = || {
         Membership::new(anser_membership::Config {
             member: member(1),
+            shards: 1,
             name: NodeName::new("n1").unwrap(),
             dc: dc(),
             zone: ZoneName::new("z1").unwrap(),
@@ -213,7 +214,7 @@ fn membership(seed: u64) -> u32 {
                     (address(pair.node(), Role::Membership, 0), OpId { life: 3, seq: pair.random.u64() });
                 let (rumours, target) = (rumours(&mut pair), member(pair.node()).node);
                 let gossip = pair.pick(&[
-                    Gossip::Probe { rumours: rumours.clone() },
+                    Gossip::Probe { rumours: rumours.clone(), mark: Mark::default() },
                     Gossip::ProbeFor { target, rumours: rumours.clone() },
                     Gossip::PushPull { rumours },
                     Gossip::PullRing { have: Step(0) },
@@ -224,7 +225,9 @@ fn membership(seed: u64) -> u32 {
                 let Some(asked) = pair.take(|pair| &mut pair.asked) else { continue };
                 let rumours = rumours(&mut pair);
                 let answer = match asked.body {
-                    Body::Gossip(Gossip::Probe { .. }) => Gossip::ProbeAck { rumours },
+                    Body::Gossip(Gossip::Probe { .. }) => {
+                        Gossip::ProbeAck { rumours, mark: Mark::default(), heard: Heard::Nothing }
+                    }
                     Body::Gossip(Gossip::ProbeFor { target, .. }) => Gossip::ProbeForAck { target, rumours },
                     Body::Gossip(Gossip::PushPull { .. }) => Gossip::PushPullReply { rumours },
                     _ => continue,

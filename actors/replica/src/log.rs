@@ -106,6 +106,7 @@ impl Replica {
             return; // A predecessor's: recovery says what is durable.
         }
         self.durable = self.durable.max(Some(through));
+        self.tell_growth_sometimes(now, out);
         while let Some(waiter) = self.pending.release(through, &mut self.budget) {
             if !waiter.asker.is_gone(now) {
                 waiter.asker.reply(waiter.reply, out);

@@ -164,7 +164,12 @@ impl Replica {
                 admit_page(request, holdings, &self.fences)
             }
             (
-                Phase::New | Phase::ReadingCopies | Phase::ReadingTables | Phase::ReadingLog | Phase::Serving,
+                Phase::New
+                | Phase::ReadingCopies
+                | Phase::ReadingTables
+                | Phase::ReadingLog
+                | Phase::ReadBack
+                | Phase::Serving,
                 _,
             ) => Err(Refusal::NotServing),
         }

@@ -86,6 +86,7 @@ names! {
         SetAside = "a damaged folder was set aside",
         DamageMet = "a process read what was damaged",
         GroupLost = "a copy lost what it held",
+        OldFolderKnown = "an old copy of a folder was recognised",
         GroupWiped = "a group's tables were dropped",
         Refilled = "a copy was refilled",
         CrashAtRefill = "a crash while copies were refilled",

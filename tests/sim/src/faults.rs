@@ -4,10 +4,10 @@
 
 use crate::coverage::{Injected, Situation};
 use crate::dice::Dice;
-use crate::disk::{Image, Room};
-use crate::invariants::incarnations_grow::Said;
+use crate::disk::Room;
 use crate::schedule::{MS, SECOND};
-use crate::truth::{Backup, Folder};
+use crate::truth::Folder;
+use crate::world::old_copies::OldCopy;
 use crate::world::{Job, SYNC_US, World};
 use std::collections::BTreeMap;
 
@@ -232,22 +232,12 @@ impl World {
             _ => {
                 self.coverage.inject(Injected::OldCopy);
                 self.truth.folders[n] = Folder::Old;
-                let backup = Box::new((self.nodes[n].disk.image(), self.truth.copies[n].back_up()));
-                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup });
+                let copies = &self.truth.copies[n];
+                let (records, backup) = (copies.records(), copies.back_up());
+                let backup = Box::new(OldCopy { image: self.nodes[n].disk.image(), backup, records });
+                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup, tries: 0 });
             }
         }
-    }
-
-    /// A node's disk is put back as it was, and its process started on it.
-    pub(crate) fn put_back(&mut self, n: usize, (image, backup): (Image, Backup)) {
-        let at = self.now();
-        self.journal.line(at, || format!("node {n}: an old copy of its folder is put back"));
-        self.kill(n, true);
-        self.nodes[n].disk.put_back(image);
-        self.truth.copies[n].restore(&backup);
-        // That it says an incarnation again is refuted by those who know a higher one; what it forgot is the matter here.
-        self.nodes[n].said = Said::default();
-        self.start_after(n, 50 * MS);
     }
 
     /// Some processes end one by one, and start again in another order.

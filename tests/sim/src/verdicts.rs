@@ -45,6 +45,7 @@ invariants! {
     StoreOpensAgain = "store_opens_again",
     SyncedIsReadBack = "synced_is_read_back",
     DamageIsNoticed = "damage_is_noticed",
+    OldFoldersAreKnown = "old_folders_are_known",
     JoiningCopiesAreSilent = "joining_copies_are_silent",
     RefilledCopiesKnow = "refilled_copies_know",
     LostCopiesAreRefilled = "lost_copies_are_refilled",

@@ -13,6 +13,7 @@ pub(crate) mod incarnations_grow;
 pub(crate) mod joining_copies_are_silent;
 pub(crate) mod nothing_from_nowhere;
 pub(crate) mod nothing_is_left_over;
+pub(crate) mod old_folders_are_known;
 pub(crate) mod queues_are_bounded;
 pub(crate) mod quorums_intersect;
 pub(crate) mod reads_see_acked_writes;

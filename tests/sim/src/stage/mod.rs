@@ -158,6 +158,7 @@ impl Stage {
             | Job::ClientNotSent { .. }
             | Job::Stop { .. }
             | Job::PutBack { .. }
+            | Job::SetAside { .. }
             | Job::Seeds { .. }
             | Job::Fault(_)
             | Job::Undo(_) => self.let_happen(job),

@@ -2,7 +2,7 @@
 
 use anser_machine::Lsn;
 use anser_model::KeyState;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// A state that is stored, and where the log has it; none for a key that was never stored.
@@ -205,6 +205,14 @@ impl Copies {
     /// The position of what a key's copy holds durably.
     pub fn position(&self, slot: usize) -> Option<Lsn> {
         self.durable[slot].as_ref().map(|(lsn, _)| *lsn)
+    }
+
+    /// How many records all logs have, synced or not.
+    pub fn records(&self) -> u64 {
+        let next =
+            |shard: &u32| self.through.get(shard).max(self.appended.get(shard)).map_or(0, |lsn| lsn.0 + 1);
+        let shards: BTreeSet<u32> = self.through.keys().chain(self.appended.keys()).copied().collect();
+        shards.iter().map(next).sum()
     }
 
     /// What a backup of the disk has.

@@ -32,6 +32,7 @@ impl World {
         let node = &mut self.nodes[n];
         node.entry.member.folder = FolderId(node.dice.u128().to_le_bytes());
         node.disk = Disk::create(Dice::new(seed, "disk"), node.disk.health);
+        node.put_back = false;
         (node.step_said, node.said) = (Step(0), Said::default());
         self.journal.line(self.schedule.now(), || format!("node {n} has an empty folder"));
     }

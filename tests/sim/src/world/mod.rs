@@ -7,6 +7,7 @@ mod losses;
 pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
+pub(crate) mod old_copies;
 mod power;
 pub(crate) mod route;
 mod steps;
@@ -15,14 +16,14 @@ mod talk;
 use crate::clients::Client;
 use crate::coverage::{Coverage, Situation};
 use crate::dice::Dice;
-use crate::disk::{Disk, Health, Image, Turn};
+use crate::disk::{Disk, Health, Turn};
 use crate::faults::{Faults, Undo};
 use crate::invariants::Read;
 use crate::journal::Journal;
 use crate::profile::Profile;
 use crate::schedule::Schedule;
 use crate::stage::Seen;
-use crate::truth::{Backup, Truth};
+use crate::truth::Truth;
 use crate::verdicts::{Invariant, Verdicts};
 use crate::{Options, founding};
 use anser_machine::Outbox;
@@ -30,6 +31,7 @@ use bytes::{Bytes, BytesMut};
 use cell::Mail;
 use network::Network;
 use node::Node;
+use old_copies::OldCopy;
 
 /// Microseconds that a healthy disk's sync takes on average.
 pub(crate) const SYNC_US: u64 = 600;
@@ -56,7 +58,9 @@ pub(crate) enum Job {
     /// A node's process ends, and starts again so many microseconds later.
     Stop { node: usize, us: u64 },
     /// A node's disk is put back as it was.
-    PutBack { node: usize, backup: Box<(Image, Backup)> },
+    PutBack { node: usize, backup: Box<OldCopy>, tries: u32 },
+    /// A node that knows that its folder is old sets it aside.
+    SetAside { node: usize, boot: u32 },
     /// A client's pause or patience ends.
     Client { client: usize, generation: u64 },
     /// A client learns that its request never left.
@@ -206,7 +210,8 @@ impl World {
             Job::Client { client, generation } => self.client_wakes(client, generation),
             Job::ClientNotSent { client, generation } => self.client_not_sent(client, generation),
             Job::Stop { node, us } => self.stop_for(node, us),
-            Job::PutBack { node, backup } => self.put_back(node, *backup),
+            Job::PutBack { node, backup, tries } => self.put_back(node, backup, tries),
+            Job::SetAside { node, boot } => self.set_aside(node, boot),
             Job::Fault(which) => self.next_fault(which),
             Job::Undo(number) => {
                 if let Some(undo) = self.faults.active.remove(&number) {
@@ -234,6 +239,7 @@ impl World {
             Job::Stop { node, .. } => (12, *node, &[]),
             Job::PutBack { node, .. } => (13, *node, &[]),
             Job::Seeds { node, .. } => (14, *node, &[]),
+            Job::SetAside { node, .. } => (15, *node, &[]),
         };
         self.journal.event(at, kind << 32 | place as u64, content);
     }

@@ -100,6 +100,8 @@ pub(crate) struct Node {
     pub saves: Vec<Saves>,
     /// Until when losses may come of damage that is no more.
     pub unsound_until: u64,
+    /// Whether its folder is an old copy.
+    pub put_back: bool,
     pub step_said: Step,
     pub said: Said,
     born: u64,
@@ -131,6 +133,7 @@ impl Node {
             copies: BTreeMap::new(),
             saves: Vec::new(),
             unsound_until: 0,
+            put_back: false,
             step_said: Step(0),
             said: Said::default(),
             born: 0,
@@ -191,6 +194,7 @@ impl Node {
         match actor {
             MEMBERSHIP => Actor::Membership(Box::new(Membership::new(anser_membership::Config {
                 member,
+                shards: SHARDS,
                 name: self.entry.name.clone(),
                 dc: self.entry.dc.clone(),
                 zone: self.entry.zone.clone(),

@@ -179,9 +179,11 @@ impl World {
                 self.nodes[n].serving.insert(*shard, *serving);
             }
             Fact::CopiesChanged { shard, copies } => self.follow_copies(n, *shard, copies),
+            Fact::FolderJudged(trust) => self.follow_folder(n, *trust),
             Fact::RingAdopted(_)
             | Fact::TablesChanged { .. }
             | Fact::RoomChanged(_)
+            | Fact::LogGrown { .. }
             | Fact::PeerSeen { .. } => {}
         }
     }
@@ -194,6 +196,7 @@ impl World {
             self.cover_repair(place.keyspace, key);
         }
         self.see_copy_said(n, envelope);
+        self.see_old_said(n, envelope);
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;
         }
@@ -202,8 +205,8 @@ impl World {
         self.nodes[n].step_said = envelope.step;
         let rumours: &[Rumour] = match &envelope.body {
             Body::Gossip(
-                Gossip::Probe { rumours }
-                | Gossip::ProbeAck { rumours }
+                Gossip::Probe { rumours, .. }
+                | Gossip::ProbeAck { rumours, .. }
                 | Gossip::ProbeFor { rumours, .. }
                 | Gossip::ProbeForAck { rumours, .. }
                 | Gossip::PushPull { rumours }
