@@ -16,8 +16,7 @@ use bytes::Bytes;
 
 /// Most pages that are gathered at once.
 const GATHERS_MAX: usize = 8;
-/// A page ends with so many bytes, or keys.
-const PAGE_BYTES: usize = 128 << 10;
+/// A page ends with so many keys, or the configured bytes.
 const PAGE_ENTRIES_MAX: usize = 1024;
 
 /// A request for a page.
@@ -49,10 +48,10 @@ pub(crate) struct Pages {
 }
 
 impl PageRequest {
-    fn scan(&self) -> Scan {
+    fn scan(&self, bytes_max: usize) -> Scan {
         let after =
             self.after.as_ref().map(|place| StoreKey::new(self.partition, place.keyspace, &place.key));
-        Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, PAGE_BYTES)
+        Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, bytes_max)
     }
 }
 
@@ -96,7 +95,7 @@ impl Replica {
             request.asker.refuse(Refusal::Busy, self.step(), out);
             return;
         }
-        let scan = request.scan();
+        let scan = request.scan(self.config.limits.page_bytes);
         self.gather(now, Gather { request, scan, missing: 0, stale: false }, out);
     }
 
@@ -110,7 +109,7 @@ impl Replica {
             return;
         }
         if core::mem::take(&mut gather.stale) {
-            gather.scan = gather.request.scan();
+            gather.scan = gather.request.scan(self.config.limits.page_bytes);
         }
         match self.engine.scan(&gather.scan) {
             Scanned::Page(page) => self.show(&asker, page, out),

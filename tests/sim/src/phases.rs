@@ -147,6 +147,7 @@ impl World {
             level: Some(Level::All),
             timeout_us: HEALED_TIMEOUT_US,
             must: true,
+            once: false,
             corrected: false,
             again: false,
         }

@@ -82,6 +82,8 @@ pub(crate) struct Cell {
     /// Whether its next step panics.
     pub panics: bool,
     pub panicked: u32,
+    /// Whether the present machine has heard that its disk has failed.
+    pub disk_failed: bool,
     waiting: BTreeMap<(Address, OpId), Waiting>,
     expire_at: Tick,
     ring: Option<Arc<Record>>,

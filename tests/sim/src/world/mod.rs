@@ -4,6 +4,7 @@
 
 pub(crate) mod cell;
 mod losses;
+mod mints;
 pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
@@ -11,7 +12,9 @@ pub(crate) mod old_copies;
 mod power;
 pub(crate) mod route;
 mod steps;
+mod strays;
 mod talk;
+mod unwritten;
 
 use crate::clients::Client;
 use crate::coverage::{Coverage, Situation};
@@ -29,6 +32,7 @@ use crate::{Options, founding};
 use anser_machine::Outbox;
 use bytes::{Bytes, BytesMut};
 use cell::Mail;
+use mints::Mints;
 use network::Network;
 use node::Node;
 use old_copies::OldCopy;
@@ -57,6 +61,8 @@ pub(crate) enum Job {
     Seeds { node: usize, boot: u32 },
     /// A node's process ends, and starts again so many microseconds later.
     Stop { node: usize, us: u64 },
+    /// A node's process ends, and starts again so many microseconds later, whatever else happens; another folder may be lost.
+    Away { node: usize, us: u64, lost: Option<usize> },
     /// A node's disk is put back as it was.
     PutBack { node: usize, backup: Box<OldCopy>, tries: u32 },
     /// A node that knows that its folder is old sets it aside.
@@ -89,10 +95,12 @@ pub(crate) struct World {
     pub founded: Vec<bool>,
     /// What the actors did, for a stage to tell of; none if nobody watches.
     pub seen: Option<Vec<Seen>>,
+    mints: Mints,
     /// Whether the next store is a read repair.
     repairing: bool,
-    /// Bytes of the largest state that was appended.
+    /// Bytes of the largest state that was appended, and of the largest entry of a log.
     largest_state: usize,
+    largest_entry: usize,
     /// Until when faults go on.
     pub suffer_until: u64,
     buffer: BytesMut,
@@ -132,8 +140,10 @@ impl World {
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
             seen: None,
+            mints: Mints::default(),
             repairing: false,
             largest_state: 0,
+            largest_entry: 0,
             suffer_until: 0,
             faults: Faults::new(seed),
             journal: Journal::new(options.log),
@@ -210,6 +220,7 @@ impl World {
             Job::Client { client, generation } => self.client_wakes(client, generation),
             Job::ClientNotSent { client, generation } => self.client_not_sent(client, generation),
             Job::Stop { node, us } => self.stop_for(node, us),
+            Job::Away { node, us, lost } => self.go_away(node, us, lost),
             Job::PutBack { node, backup, tries } => self.put_back(node, backup, tries),
             Job::SetAside { node, boot } => self.set_aside(node, boot),
             Job::Fault(which) => self.next_fault(which),
@@ -239,7 +250,8 @@ impl World {
             Job::Stop { node, .. } => (12, *node, &[]),
             Job::PutBack { node, .. } => (13, *node, &[]),
             Job::Seeds { node, .. } => (14, *node, &[]),
-            Job::SetAside { node, .. } => (15, *node, &[]),
+            Job::Away { node, .. } => (15, *node, &[]),
+            Job::SetAside { node, .. } => (16, *node, &[]),
         };
         self.journal.event(at, kind << 32 | place as u64, content);
     }
