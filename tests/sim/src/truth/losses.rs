@@ -54,7 +54,9 @@ impl Truth {
             if self.slots[slot].interval && self.slots[slot].nodes.contains(&node) {
                 self.copies[node].forget(slot);
                 let forgotten = |write: &usize| !self.knows(self.copies[node].durable(slot), *write);
-                let writes = self.slots[slot].writes.iter().copied().filter(forgotten).collect();
+                let writes: Vec<usize> = self.slots[slot].writes.iter().copied().filter(forgotten).collect();
+                // No refilling brings it back: it is as if this copy had never held them.
+                writes.iter().for_each(|write| self.writes[*write].held_by.retain(|holder| *holder != node));
                 taken_back += self.break_promises_of(node, slot, writes);
             }
         }

@@ -335,7 +335,8 @@ impl Truth {
         let kept = if interval { needed.min(kept_by.len()) } else { needed };
         let written = &mut self.writes[write];
         written.fate = Fate::Acked { needed: kept, at };
-        (written.kept_by, written.held_by) = (kept_by, held_by);
+        written.held_by = if interval { kept_by.clone() } else { held_by };
+        written.kept_by = kept_by;
         let slot = &mut self.slots[written.slot];
         match written.dots.as_slice() {
             [dot] => slot.acked.iter_mut().take(needed + 1).for_each(|context| context.insert(dot)),
