@@ -270,7 +270,7 @@ impl World {
             }
             _ => {
                 self.coverage.inject(Injected::OldCopy);
-                self.truth.folders[n] = Folder::Old;
+                self.truth.folders[n] = Folder::Copied;
                 let copies = &self.truth.copies[n];
                 let (records, backup) = (copies.records(), copies.back_up());
                 let backup = Box::new(OldCopy { image: self.nodes[n].disk.image(), backup, records });
