@@ -1,6 +1,7 @@
-//! The copies of a minted state: who has it durably, who is to be asked again, whether the level can still be met.
+//! The copies of a minted state: who acknowledged it, who is to be asked again, whether the level can still be met.
 //!
-//! Plain decisions; nothing is sent here. Keeps I-10 and I-11: only a replica's own word that it is durable counts.
+//! Plain decisions; nothing is sent here. Keeps I-10 and I-11: only a replica's own word counts, and only that it is durable where the keyspace asks
+//! for that.
 
 use crate::config::{RELOADS_MAX, TRIES_MAX, pause_us};
 use crate::failure::{CopyAnswer, of_copy};
@@ -10,11 +11,13 @@ use anser_model::{Need, NodeId, Round};
 use anser_proto::{Refusal, Tick};
 use bytes::Bytes;
 
-/// The replicas that hold the state durably.
+/// The replicas that acknowledged the state.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
     nodes: Vec<NodeId>,
     generations: Vec<Generation>,
+    /// Those of them that hold it durably: all, but in keyspaces of durability `interval`.
+    durable: Vec<NodeId>,
     /// Answers to earlier requests don't count.
     floor: Generation,
     /// The first requests of the present step.
@@ -24,11 +27,14 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// A replica says that it is durable.
-    pub fn add(&mut self, node: NodeId, generation: Generation) {
+    /// A replica says that it holds it, durably or in memory.
+    pub fn add(&mut self, node: NodeId, generation: Generation, durable: bool) {
         let is_void = self.lost.is_some_and(|(lost, since)| lost == node && generation < since);
         if generation < self.floor || is_void {
             return;
+        }
+        if durable && !self.durable.contains(&node) {
+            self.durable.push(node);
         }
         match self.nodes.iter().position(|known| *known == node) {
             Some(at) => {
@@ -48,6 +54,19 @@ impl Acks {
         &self.nodes
     }
 
+    /// Who holds it durably.
+    pub fn durable(&self) -> impl Iterator<Item = &NodeId> {
+        self.nodes.iter().filter(|node| self.durable.contains(node))
+    }
+
+    /// What is in memory alone counts no more: the keyspace is another one's now.
+    pub fn keep_durable(&mut self) {
+        let durable = &self.durable;
+        let mut nodes = self.nodes.iter();
+        self.generations.retain(|_| nodes.next().is_some_and(|node| durable.contains(node)));
+        self.nodes.retain(|node| durable.contains(node));
+    }
+
     /// Whether every placement's need is met; of no placement at all, never.
     pub fn meet(&self, needs: &[Need]) -> bool {
         !needs.is_empty() && needs.iter().all(|need| need.met_by(&self.nodes))
@@ -57,6 +76,7 @@ impl Acks {
     /// been heard.
     pub fn lose(&mut self, node: NodeId, since: Generation) -> bool {
         self.lost = Some((node, since));
+        self.durable.retain(|known| *known != node);
         let Some(at) = self.nodes.iter().position(|known| *known == node) else { return false };
         self.nodes.remove(at);
         self.generations.remove(at);
@@ -266,45 +286,45 @@ mod tests {
         let e = NodeId([5; 16]);
         let needs = needs(&[&[A, B, C], &[A, d, e]]);
         let mut acks = Acks::default();
-        acks.add(A, Generation(1));
-        acks.add(B, Generation(1));
+        acks.add(A, Generation(1), true);
+        acks.add(B, Generation(1), true);
         assert!(!acks.meet(&needs), "the new placement has one");
-        acks.add(B, Generation(1));
+        acks.add(B, Generation(1), true);
         assert_eq!(acks.nodes(), [A, B]);
-        acks.add(e, Generation(1));
+        acks.add(e, Generation(1), true);
         assert!(acks.meet(&needs));
     }
 
     #[test]
     fn acks_outlive_one_step_only() {
         let mut acks = Acks::default();
-        acks.add(A, Generation(1));
+        acks.add(A, Generation(1), true);
         acks.adopt(Generation(2), true);
-        acks.add(B, Generation(2));
-        acks.add(C, Generation(1));
+        acks.add(B, Generation(2), true);
+        acks.add(C, Generation(1), true);
         assert_eq!(acks.nodes(), [A, B, C]);
         acks.adopt(Generation(3), true);
         assert_eq!(acks.nodes(), [B]);
-        acks.add(A, Generation(1));
+        acks.add(A, Generation(1), true);
         assert_eq!(acks.nodes(), [B], "too old");
         acks.adopt(Generation(4), false);
         assert!(acks.nodes().is_empty());
-        acks.add(B, Generation(3));
+        acks.add(B, Generation(3), true);
         assert!(acks.nodes().is_empty(), "of a step that was skipped over");
     }
 
     #[test]
     fn what_a_replica_said_before_it_lost_it_is_void() {
         let mut acks = Acks::default();
-        acks.add(A, Generation(1));
-        acks.add(B, Generation(1));
+        acks.add(A, Generation(1), true);
+        acks.add(B, Generation(1), true);
         assert!(acks.lose(A, Generation(2)));
-        acks.add(A, Generation(1));
+        acks.add(A, Generation(1), true);
         assert_eq!(acks.nodes(), [B], "on its way when it was lost");
-        acks.add(A, Generation(2));
+        acks.add(A, Generation(2), true);
         assert_eq!(acks.nodes(), [B, A]);
         assert!(!acks.lose(C, Generation(3)));
-        acks.add(C, Generation(2));
+        acks.add(C, Generation(2), true);
         assert_eq!(acks.nodes(), [B, A]);
     }
 

@@ -213,7 +213,10 @@ impl Get {
             ReplicaReply::State { round, .. } => (Want::Full, *round),
             ReplicaReply::Digest { round, .. } => (Want::Digest, *round),
             ReplicaReply::Durable => return self.on_durable(node, turn),
-            ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => return Verdict::Wait,
+            // A strict keyspace has no copies that say so, and no other waits for a repair.
+            ReplicaReply::Held | ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => {
+                return Verdict::Wait;
+            }
         };
         turn.view.learn_round(self.plan.partition, round);
         let Some(sent) = self.asks.answered(node, want) else { return Verdict::Wait };
@@ -228,7 +231,10 @@ impl Get {
                 }
             }
             ReplicaReply::Digest { digest, .. } => self.answers.add_digest(node, digest, round),
-            ReplicaReply::Durable | ReplicaReply::Minted { .. } | ReplicaReply::Page { .. } => {}
+            ReplicaReply::Durable
+            | ReplicaReply::Held
+            | ReplicaReply::Minted { .. }
+            | ReplicaReply::Page { .. } => {}
         }
         self.decide(turn)
     }

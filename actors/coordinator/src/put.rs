@@ -1,7 +1,7 @@
 //! One put (or delete) from its validation to its answer.
 //!
 //! Keeps I-7, I-10 and I-11: "failed" only while no attempt is open, success only when every placement's need is met by
-//! durable acknowledgements, and a receipt that counts those alone.
+//! acknowledgements (in a keyspace of durability `interval` from memory too), and a receipt that calls durable what is.
 
 mod mint;
 
@@ -14,6 +14,7 @@ use crate::view::{Asking, Generation, Turn, Verdict, View};
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use anser_model::ring::Durability;
 use anser_model::state::{Seen, Write};
 use anser_model::{KeyState, KeyspaceId, Need, NodeId, PartitionId, Round, Step, Token};
 use anser_proto::client::{ClientReply, Failure, Outcome, PutReceipt, PutReply, PutRequest};
@@ -38,6 +39,7 @@ pub(crate) struct Put {
     answer_by: Tick,
     generation: Generation,
     keyspace: KeyspaceId,
+    durability: Durability,
     request: PutRequest,
     seen: Seen,
     plan: Arc<Plan>,
@@ -80,6 +82,7 @@ impl Put {
             answer_by,
             generation: Generation::default(),
             keyspace: served.id,
+            durability: served.durability,
             minting: Minting::new(Vec::new(), answer_by.since_us(turn.now.tick)),
             request,
             seen,
@@ -172,6 +175,11 @@ impl Put {
         }
         self.generation = self.generation.next();
         self.acks.adopt(self.generation, self.plan.step == Step(before.0.saturating_add(1)));
+        self.durability = served.durability;
+        match self.durability {
+            Durability::Fsync => self.acks.keep_durable(),
+            Durability::Interval => {}
+        }
         self.minting.reroute(self.minters(turn.view), turn.now.tick);
         let Some(copying) = &mut self.copying else { return self.on_time(turn) };
         copying.rerouted();
@@ -212,16 +220,28 @@ impl Put {
                 self.spread(Some(from.node), turn);
                 self.judge(turn.view)
             }
-            ReplicaReply::Durable => {
-                self.acks.add(from.node, generation);
-                if self.copying.is_some() { self.judge(turn.view) } else { Verdict::Wait }
-            }
+            ReplicaReply::Durable => self.on_ack(from.node, generation, true, turn),
+            ReplicaReply::Held => match self.durability {
+                Durability::Interval => self.on_ack(from.node, generation, false, turn),
+                Durability::Fsync => Verdict::Wait,
+            },
             ReplicaReply::State { state, round } if own => self.on_reloaded(generation, state, round, turn),
             ReplicaReply::Minted { .. }
             | ReplicaReply::State { .. }
             | ReplicaReply::Digest { .. }
             | ReplicaReply::Page { .. } => Verdict::Wait,
         }
+    }
+
+    fn on_ack(
+        &mut self,
+        node: NodeId,
+        generation: Generation,
+        durable: bool,
+        turn: &mut Turn<'_>,
+    ) -> Verdict {
+        self.acks.add(node, generation, durable);
+        if self.copying.is_some() { self.judge(turn.view) } else { Verdict::Wait }
     }
 
     fn on_reloaded(
@@ -399,7 +419,7 @@ impl Put {
     fn receipt(&self, view: &View) -> Option<PutReply> {
         let state = KeyState::decode(self.copying.as_ref()?.state()).ok()?;
         let mac_key = view.ring.as_ref()?.record().mac_keys.first()?;
-        let durable = self.acks.nodes().iter().filter(|node| self.plan.write_nodes.contains(node)).count();
+        let durable = self.acks.durable().filter(|node| self.plan.write_nodes.contains(node)).count();
         Some(PutReply {
             context: Token::of_write(&state, &self.request.rid).seal(
                 mac_key,

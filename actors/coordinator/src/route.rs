@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_model::level::{Site, Unmeetable};
-use anser_model::ring::{Blind, DcName, QuorumKind, Record, Replicas, Side};
+use anser_model::ring::{Blind, DcName, Durability, QuorumKind, Record, Replicas, Side};
 use anser_model::{Key, KeyspaceId, KeyspaceName, Level, Need, NodeId, PartitionId, Step};
 
 /// Most levels kept for one partition; the oldest goes first.
@@ -20,6 +20,7 @@ pub(crate) struct Served {
     pub read: Level,
     pub write: Level,
     pub quorum: QuorumKind,
+    pub durability: Durability,
     pub blind: Blind,
 }
 
@@ -96,6 +97,7 @@ impl Ring {
                 read: keyspace.read,
                 write: keyspace.write,
                 quorum: keyspace.quorum,
+                durability: keyspace.durability,
                 blind: keyspace.blind,
             };
             keyspaces.insert(keyspace.name.clone(), served);

@@ -97,10 +97,11 @@ impl Inflight {
 /// Whether no other answer to the same request follows this message.
 fn is_last_answer(body: &Body) -> bool {
     match body {
-        // A mint is answered twice: `Minted`, then `Durable`.
+        // A mint is answered twice: `Minted`, then `Durable` or `Held`.
         Body::Replicated(ReplicaReply::Minted { .. }) | Body::Gossip(_) => false,
         Body::Replicated(
             ReplicaReply::Durable
+            | ReplicaReply::Held
             | ReplicaReply::State { .. }
             | ReplicaReply::Digest { .. }
             | ReplicaReply::Page { .. },

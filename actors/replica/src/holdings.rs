@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_model::level::Site;
-use anser_model::ring::{Keyspace, Placement, Record, Replicas};
+use anser_model::ring::{Durability, Keyspace, Placement, Record, Replicas};
 use anser_model::{FolderId, Key, KeyspaceId, NodeId, PartitionId, Step};
 
 /// A ring record, as one shard sees it. Computed once per record, so that a request costs a look-up.
@@ -24,9 +24,10 @@ pub(crate) struct Holdings {
     alone: PartitionSet,
 }
 
-/// The partitions of one keyspace.
+/// One keyspace: its partitions, and when what is written there is acknowledged.
 #[derive(Debug)]
 struct Held {
+    durability: Durability,
     writes: PartitionSet,
     reads: PartitionSet,
 }
@@ -73,18 +74,19 @@ impl Holdings {
     /// What `record` gives to shard `shard` of `shards` of node `me`.
     pub fn new(record: Arc<Record>, me: NodeId, shard: u32, shards: u32) -> Holdings {
         let of_shard = |partition: u16| u32::from(partition) % shards.max(1) == shard;
-        let held = |profile: &Replicas| Held {
-            writes: PartitionSet::new(&record, record.write_placements(), profile, me, of_shard),
+        let held = |Keyspace { replicas, durability, .. }: &Keyspace| Held {
+            durability: *durability,
+            writes: PartitionSet::new(&record, record.write_placements(), replicas, me, of_shard),
             reads: PartitionSet::new(
                 &record,
                 core::iter::once(record.read_placement()),
-                profile,
+                replicas,
                 me,
                 of_shard,
             ),
         };
         let keyspaces: BTreeMap<KeyspaceId, Held> =
-            record.keyspaces.iter().map(|keyspace| (keyspace.id, held(&keyspace.replicas))).collect();
+            record.keyspaces.iter().map(|keyspace| (keyspace.id, held(keyspace))).collect();
         let nodes = record.roster.iter().map(|entry| entry.member.node).collect();
         let (mut held_at_all, mut alone) = (PartitionSet::none(&record), PartitionSet::none(&record));
         for keyspace in &record.keyspaces {
@@ -146,6 +148,14 @@ impl Holdings {
     /// Whether this shard mints in and answers reads of a partition.
     pub fn answers_reads(&self, keyspace: KeyspaceId, partition: PartitionId) -> bool {
         self.keyspaces.get(&keyspace).is_some_and(|held| held.reads.contains(partition))
+    }
+
+    /// Whether a keyspace's writes are acknowledged, and shown, from memory.
+    pub fn answers_from_memory(&self, keyspace: KeyspaceId) -> bool {
+        self.keyspaces.get(&keyspace).is_some_and(|held| match held.durability {
+            Durability::Interval => true,
+            Durability::Fsync => false,
+        })
     }
 
     /// The partition of a key.

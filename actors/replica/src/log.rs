@@ -1,11 +1,14 @@
 //! The shard's log: what is appended, and the answers that wait for its sync.
 //!
-//! Keeps "durable before said": no acknowledgement and nothing shown leaves but through [`Replica::reply_when_durable`].
+//! Keeps "durable before said": no acknowledgement and nothing shown leaves but through [`Replica::reply_when_durable`]. In
+//! keyspaces of durability `interval` alone both leave from memory, and are then called [`ReplicaReply::Held`].
 
 use crate::operation::Asker;
 use crate::pending::Waiter;
 use crate::replica::{Loaded, Phase, Replica};
 use anser_machine::{DiskRequest, LogRecord, Lsn, Now, Outbox, RoomLevel};
+use anser_model::KeyspaceId;
+use anser_proto::Role;
 use anser_proto::replicate::ReplicaReply;
 use anser_storage::{StoreKey, record};
 
@@ -13,7 +16,36 @@ impl Replica {
     /// Whether there is room for one more write.
     pub(crate) fn takes_writes(&self) -> bool {
         let full = self.engine.is_full() || (self.copies.is_wiping() && self.engine.is_due());
-        !full && self.budget.has_room(0)
+        !full && self.budget.has_room(0) && self.unsynced() < self.config.limits.pending_max
+    }
+
+    /// How many appends no sync has covered: most of them have an answer waiting for it, but those of keyspaces that are
+    /// acknowledged from memory.
+    fn unsynced(&self) -> usize {
+        let synced = self.durable.map_or(0, |Lsn(durable)| durable.saturating_add(1));
+        usize::try_from(self.next.0.saturating_sub(synced)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether an asker is answered before the sync. Coordinators alone, since a copy that is refilled says so for good: what
+    /// fills it is durable first, where it comes from and here.
+    pub(crate) fn answers_from_memory(&self, asker: &Asker, keyspace: KeyspaceId) -> bool {
+        let interval = self.holdings.as_ref().is_some_and(|ring| ring.answers_from_memory(keyspace));
+        interval && asker.from.role == Role::Coordinator
+    }
+
+    /// Acknowledges what the log has at `lsn`.
+    pub(crate) fn acknowledge(
+        &mut self,
+        asker: &Asker,
+        keyspace: KeyspaceId,
+        lsn: Option<Lsn>,
+        out: &mut Outbox,
+    ) {
+        if lsn > self.durable && self.answers_from_memory(asker, keyspace) {
+            asker.reply(ReplicaReply::Held, out);
+        } else {
+            self.reply_when_durable(asker, ReplicaReply::Durable, lsn, out);
+        }
     }
 
     /// Whether the disk has room for a state: for one that only deletes, longer than for others.

@@ -65,7 +65,7 @@ pub(crate) fn mint(state: &mut KeyState, write: &Write, rules: &Rules) -> Mintin
 }
 
 impl Replica {
-    /// Mints a write, or finds it minted. Says so at once, and `Durable` once it is.
+    /// Mints a write, or finds it minted. Says so at once, and acknowledges it.
     pub(crate) fn mint(
         &mut self,
         now: Now,
@@ -112,7 +112,7 @@ impl Replica {
         };
         let state = loaded.state.clone().unwrap_or_else(|| self.empty.clone());
         asker.reply(ReplicaReply::Minted { state, round: fence.round }, out);
-        self.reply_when_durable(asker, ReplicaReply::Durable, loaded.lsn, out);
+        self.acknowledge(asker, operation.place.keyspace, loaded.lsn, out);
         loaded
     }
 }

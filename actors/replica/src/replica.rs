@@ -1,7 +1,7 @@
 //! The machine: one shard's copies, from events to effects.
 //!
-//! Keeps "durable before said": an acknowledgement, and what a read shows, leaves once the log is synced through it. A
-//! disk that failed stops the whole shard, and so does a record of its log that can't be read, or its own Life met
+//! Keeps "durable before said": an acknowledgement, and what a read shows, leaves once the log is synced through it; in
+//! keyspaces of durability `interval`, from memory. A disk that failed stops the whole shard, and so does a record of its log that can't be read, or its own Life met
 //! elsewhere. Deliberately absent: transfer, boxes, forgetting, and any quorum.
 
 use crate::admit::{Fences, admit};
@@ -242,7 +242,10 @@ impl Replica {
     ) -> Loaded {
         match &operation.task {
             Task::Mint(write) => self.mint(now, operation, write, key, loaded, out),
-            Task::Store(sent) => self.store(&operation.asker, sent.clone(), key, loaded, out),
+            Task::Store(sent) => {
+                let keyspace = operation.place.keyspace;
+                self.store(&operation.asker, keyspace, sent.clone(), key, loaded, out)
+            }
             Task::Read(want) => self.read(operation, *want, loaded, out),
         }
     }

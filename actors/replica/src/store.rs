@@ -4,9 +4,8 @@ use crate::operation::Asker;
 use crate::replica::{Loaded, Replica};
 use anser_machine::{Count, Outbox, RoomLevel};
 use anser_model::state::BadState;
-use anser_model::{Actor, Body, KeyState};
+use anser_model::{Actor, Body, KeyState, KeyspaceId};
 use anser_proto::Refusal;
-use anser_proto::replicate::ReplicaReply;
 use anser_storage::StoreKey;
 use bytes::Bytes;
 
@@ -68,10 +67,11 @@ fn only_deletes(state: &[u8]) -> bool {
 }
 
 impl Replica {
-    /// Merges a state that another copy sent. Answers `Durable` once all that it says is.
+    /// Merges a state that another copy sent, and acknowledges all that it says.
     pub(crate) fn store(
         &mut self,
         asker: &Asker,
+        keyspace: KeyspaceId,
         sent: Bytes,
         key: &StoreKey,
         loaded: Loaded,
@@ -108,7 +108,7 @@ impl Replica {
                 return loaded;
             }
         };
-        self.reply_when_durable(asker, ReplicaReply::Durable, loaded.lsn, out);
+        self.acknowledge(asker, keyspace, loaded.lsn, out);
         loaded
     }
 }

@@ -85,6 +85,7 @@ names! {
         Unknown = "a write ended unknown",
         Failed = "a write failed",
         Forwarded = "a put was forwarded to its minter",
+        TakenBack = "a crash took back what was acknowledged from memory",
         StrictRepair = "a strict read made what it shows durable",
         LargeValue = "a value took several pieces of the log",
         SetAside = "a damaged folder was set aside",

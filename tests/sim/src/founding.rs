@@ -3,8 +3,8 @@
 use crate::dice::Dice;
 use crate::world::node::Bounds;
 use anser_model::ring::{
-    Blind, DcName, Founding, Keyspace, MemberState, NodeName, QuorumKind, Record, RosterEntry, Weight,
-    ZoneName,
+    Blind, DcName, Durability, Founding, Keyspace, MemberState, NodeName, QuorumKind, Record, RosterEntry,
+    Weight, ZoneName,
 };
 use anser_model::{ClusterId, FolderId, KeyspaceId, KeyspaceName, Member, NodeId};
 use anser_replica::{EngineLimits, Limits};
@@ -30,7 +30,8 @@ pub fn roster(dice: &mut Dice, dcs: usize, per_dc: usize) -> Vec<RosterEntry> {
     roster
 }
 
-/// The first record, of a ring of so many partitions: a sloppy keyspace, a strict one, and one whose blind writes become siblings.
+/// The first record, of a ring of so many partitions: a sloppy keyspace, a strict one, one whose blind writes become
+/// siblings, and one that is acknowledged from memory.
 pub fn genesis(dice: &mut Dice, roster: &[RosterEntry], partitions: u16) -> Arc<Record> {
     let mut mac_key = [0; 32];
     mac_key[..16].copy_from_slice(&dice.u128().to_le_bytes());
@@ -52,8 +53,14 @@ pub fn genesis(dice: &mut Dice, roster: &[RosterEntry], partitions: u16) -> Arc<
     };
     let forks =
         Keyspace { id: KeyspaceId(3), name: named("forks"), blind: Blind::Sibling, ..Keyspace::first() };
-    record.keyspaces.extend([strict, forks]);
-    record.check().expect("a record of three keyspaces");
+    let quick = Keyspace {
+        id: KeyspaceId(4),
+        name: named("quick"),
+        durability: Durability::Interval,
+        ..Keyspace::first()
+    };
+    record.keyspaces.extend([strict, forks, quick]);
+    record.check().expect("a record of four keyspaces");
     Arc::new(record)
 }
 

@@ -106,7 +106,8 @@ pub struct PutReply {
 pub struct PutReceipt {
     /// The key's replicas.
     pub replicas: u8,
-    /// Replicas that hold it durably.
+    /// Replicas that hold it durably. In a keyspace of durability `interval` the level may have been met by more, from
+    /// memory.
     pub durable: u8,
     /// Fallbacks that hold it for a replica, apart from `durable`.
     pub fallbacks: u8,

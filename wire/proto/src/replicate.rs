@@ -22,7 +22,8 @@ pub struct Place {
 /// What a coordinator, or another copy, asks of a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaRequest {
-    /// Mint a version. Only to a copy on the coordinator's own node. Two answers: `Minted` at once, then `Durable`.
+    /// Mint a version. Only to a copy on the coordinator's own node. Two answers: `Minted` at once, then `Durable`
+    /// or `Held`.
     MintVersion {
         /// Where.
         place: Place,
@@ -31,7 +32,7 @@ pub enum ReplicaRequest {
         /// What to write.
         write: Write,
     },
-    /// Merge a state in and make it durable. Answer: `Durable`.
+    /// Merge a state in and make it durable. Answer: `Durable` or `Held`.
     StoreState {
         /// Where.
         place: Place,
@@ -40,7 +41,8 @@ pub enum ReplicaRequest {
         /// The encoded state.
         state: Bytes,
     },
-    /// Read the key's state. Answer: `State` or `Digest`, once what it shows is durable at this copy.
+    /// Read the key's state. Answer: `State` or `Digest`, once what it shows is durable at this copy; at once in a
+    /// keyspace of durability `interval`.
     ReadState {
         /// Where.
         place: Place,
@@ -91,7 +93,7 @@ pub enum Want {
 /// What a copy answers. Refusals come as [`crate::Refusal`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaReply {
-    /// The version was minted (or had been, for a retry) in memory; `Durable` follows. Not an acknowledgement.
+    /// The version was minted (or had been, for a retry) in memory; `Durable` or `Held` follows. Not an acknowledgement.
     Minted {
         /// The key's whole state, to be replicated.
         state: Bytes,
@@ -121,6 +123,9 @@ pub enum ReplicaReply {
         /// Whether the partition has more behind the last of them.
         more: bool,
     },
+    /// What was minted or stored is in the copy's memory, and its sync has not ended. It acknowledges in a keyspace of
+    /// durability `interval` alone, and nobody says it elsewhere.
+    Held,
 }
 
 impl PagePlace {
@@ -159,7 +164,7 @@ impl ReplicaReply {
     pub fn payload_bytes(&self) -> usize {
         match self {
             ReplicaReply::Minted { state, .. } | ReplicaReply::State { state, .. } => state.len(),
-            ReplicaReply::Durable | ReplicaReply::Digest { .. } => 0,
+            ReplicaReply::Durable | ReplicaReply::Held | ReplicaReply::Digest { .. } => 0,
             ReplicaReply::Page { entries, .. } => {
                 entries.iter().map(|entry| entry.place.bytes() + entry.state.len()).sum()
             }

@@ -3,8 +3,8 @@
 use anser_coordinator::{Config, Coordinator};
 use anser_machine::{Count, Effect, Event, Fact, Machine, Now, Outbox, PeerView, Peers};
 use anser_model::ring::{
-    Blind, DcName, Founding, Keyspace, MemberState, NodeName, QuorumKind, Record, RosterEntry, Weight,
-    ZoneName,
+    Blind, DcName, Durability, Founding, Keyspace, MemberState, NodeName, QuorumKind, Record, RosterEntry,
+    Weight, ZoneName,
 };
 use anser_model::state::{Seen, Write};
 use anser_model::{
@@ -30,7 +30,8 @@ pub fn dc() -> DcName {
     DcName::new("dc1").unwrap()
 }
 
-/// A ring of `members` nodes, with a strict keyspace and one that refuses blind writes beside the default one.
+/// A ring of `members` nodes; beside the default keyspace a strict one, one that refuses blind writes, and one that is
+/// acknowledged from memory.
 pub fn record(members: u8) -> Record {
     let entry = |n: u8| RosterEntry {
         member: Member { node: node(n), folder: FolderId([n; 16]) },
@@ -53,6 +54,7 @@ pub fn record(members: u8) -> Record {
     let keyspace = |id, name: &str| Keyspace { id: KeyspaceId(id), name: name_of(name), ..first.clone() };
     record.keyspaces.push(Keyspace { quorum: QuorumKind::Strict, ..keyspace(2, "strict") });
     record.keyspaces.push(Keyspace { blind: Blind::Reject, ..keyspace(3, "careful") });
+    record.keyspaces.push(Keyspace { durability: Durability::Interval, ..keyspace(4, "quick") });
     record
 }
 
@@ -249,6 +251,10 @@ impl Rig {
 
     pub fn durable(&mut self, request: &Envelope) -> Vec<Envelope> {
         self.answer(request, Body::Replicated(ReplicaReply::Durable))
+    }
+
+    pub fn held(&mut self, request: &Envelope) -> Vec<Envelope> {
+        self.answer(request, Body::Replicated(ReplicaReply::Held))
     }
 
     pub fn minted(&mut self, request: &Envelope, state: &KeyState) -> Vec<Envelope> {

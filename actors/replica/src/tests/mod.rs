@@ -4,6 +4,7 @@ mod crash;
 mod disk;
 mod durability;
 mod fetch;
+mod interval;
 mod refill;
 mod refusals;
 mod stopping;
@@ -13,7 +14,9 @@ use anser_machine::{
     CopiesSummary, Count, DiskRequest, Effect, Event, Fact, Feedback, FolderTrust, Machine, Now, Outbox,
     SlotName,
 };
-use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
+use anser_model::ring::{
+    DcName, Durability, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName,
+};
 use anser_model::state::{Seen, Write};
 use anser_model::{
     Actor, Body as Value, ClusterId, FolderId, Hlc, Key, KeyState, KeyspaceId, Life, Member, NodeId, Rid,
@@ -106,6 +109,7 @@ pub fn seen(state: &[u8]) -> Seen {
 /// What a request is made of, to be altered.
 pub struct Ask {
     pub from: u8,
+    pub role: Role,
     pub step: Step,
     pub round: Round,
     pub deadline: Tick,
@@ -114,7 +118,14 @@ pub struct Ask {
 
 impl Default for Ask {
     fn default() -> Ask {
-        Ask { from: 1, step: Step(1), round: Round(0), deadline: PATIENCE, place: None }
+        Ask {
+            from: 1,
+            role: Role::Coordinator,
+            step: Step(1),
+            round: Round(0),
+            deadline: PATIENCE,
+            place: None,
+        }
     }
 }
 
@@ -139,6 +150,7 @@ pub struct Bench {
 pub type Answer = (u64, Body);
 
 pub const DURABLE: Body = Body::Replicated(ReplicaReply::Durable);
+pub const HELD: Body = Body::Replicated(ReplicaReply::Held);
 
 pub fn refused(refusal: Refusal) -> Body {
     Body::Refused(refusal)
@@ -169,6 +181,16 @@ impl Bench {
         bench.timeout();
         bench.recover();
         assert_eq!(bench.facts.last(), Some(&true));
+        bench
+    }
+
+    /// The same, and its keyspace is acknowledged from memory.
+    pub fn interval(config: ReplicaConfig, disk: FakeDisk) -> Bench {
+        let mut bench = Bench::cold(config, disk);
+        Arc::make_mut(&mut bench.ring).keyspaces[0].durability = Durability::Interval;
+        bench.adopt_ring();
+        bench.timeout();
+        bench.recover();
         bench
     }
 
@@ -314,7 +336,7 @@ impl Bench {
         self.seq += 1;
         let partition = request.partition();
         let envelope = Envelope {
-            from: Address { node: member(ask.from).node, role: Role::Coordinator, slot: 0 },
+            from: Address { node: member(ask.from).node, role: ask.role, slot: 0 },
             to: Address { node: member(1).node, role: Role::Replica, slot: u32::from(partition.0) },
             op: OpId { life: 4, seq: self.seq },
             step: ask.step,

@@ -1,5 +1,6 @@
 //! I-3: no acknowledged version is absent from all copies, unless a write that is there settled it, or every copy that
-//! held it durably when it was acknowledged was lost since, with fewer than a majority.
+//! held it durably when it was acknowledged was lost since, with fewer than a majority; in a keyspace of durability
+//! `interval`, every copy that held it was lost, or crashed before its sync.
 
 use super::shown;
 use crate::truth::{Fate, Truth};

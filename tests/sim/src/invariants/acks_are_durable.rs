@@ -1,4 +1,5 @@
-//! I-10: when a put is acknowledged, as many distinct replicas as its level asks for hold it durably.
+//! I-10: when a put is acknowledged, as many distinct replicas as its level asks for hold it durably; in a keyspace of
+//! durability `interval`, have held it in memory.
 
 use super::shown;
 use crate::truth::Truth;
@@ -21,7 +22,7 @@ pub(crate) fn check(truth: &Truth, write: usize, level: Level, holders: &[NodeId
         format!("node {node} holds {:?} (asked: {})", state.context(), holders.contains(&site.node))
     });
     Err(format!(
-        "write {} ({:?}) was acknowledged at level {level}, and only {} replicas hold it durably: {:?}",
+        "write {} ({:?}) was acknowledged at level {level}, and only {} replicas hold it as they should: {:?}",
         shown(&written.rid),
         written.dots,
         holders.len(),

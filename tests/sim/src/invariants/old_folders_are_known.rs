@@ -20,6 +20,7 @@ pub(crate) fn check_said(said: &Envelope) -> Result<(), String> {
     match &said.body {
         Body::Replicated(
             ReplicaReply::Durable
+            | ReplicaReply::Held
             | ReplicaReply::Minted { .. }
             | ReplicaReply::State { .. }
             | ReplicaReply::Digest { .. }

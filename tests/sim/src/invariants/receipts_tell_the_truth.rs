@@ -1,18 +1,21 @@
-//! I-11: a receipt claims no replica that did not acknowledge, and tells the level that was asked for.
+//! I-11: a receipt claims no replica that did not acknowledge, calls none durable that is not, and tells the level that was
+//! asked for.
 
 use crate::truth::{Slot, Truth};
 use anser_model::{Level, Need};
 use anser_proto::client::{GetReceipt, PutReceipt};
 
-/// Judges the receipt of a put that so many replicas hold durably.
+/// Judges the receipt of a put that so many replicas acknowledged.
 pub(crate) fn check_put(
     truth: &Truth,
-    slot: usize,
+    write: usize,
     asked: Level,
-    held: usize,
+    acked: usize,
     receipt: &PutReceipt,
 ) -> Result<(), String> {
-    let slot = &truth.slots[slot];
+    let number = truth.writes[write].slot;
+    let slot = &truth.slots[number];
+    let held = truth.holders(number, write).count();
     let fits = usize::from(receipt.replicas) == slot.sites.len()
         && receipt.level == asked
         && receipt.fallbacks == 0
@@ -26,7 +29,8 @@ pub(crate) fn check_put(
     if usize::from(receipt.durable) > held {
         return Err(format!("{receipt:?}, and only {held} replicas hold it durably"));
     }
-    enough(slot, asked, usize::from(receipt.durable))
+    // From memory the level is met by replicas that the receipt does not call durable.
+    enough(slot, asked, if slot.interval { acked } else { usize::from(receipt.durable) })
 }
 
 /// Judges the receipt of a get.

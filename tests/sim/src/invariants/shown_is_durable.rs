@@ -1,4 +1,5 @@
-//! A reader never sees what a power cut could take back: each version shown is durable on a replica; in a strict keyspace on
+//! A reader never sees what a power cut could take back: each version shown is durable on a replica (in a keyspace of
+//! durability `interval`, has been in the memory of one); in a strict keyspace on
 //! max(R, N - R + 1) of them, so that every later read meets it (I-9).
 
 use super::{ReadStart, shown};
@@ -14,6 +15,6 @@ pub(crate) fn check(truth: &Truth, start: &ReadStart, write: usize, holders: usi
     }
     let rid = shown(&truth.writes[write].rid);
     Err(format!(
-        "write {rid} (number {write}) is shown, and {holders} replicas hold it durably, where {needed} should"
+        "write {rid} (number {write}) is shown, and {holders} replicas hold it as they should, where {needed} should"
     ))
 }

@@ -14,7 +14,7 @@
 //! | `crash n1 n2 [keep=all]`, `start n1`, `pause n1`, `resume n1` | processes end (and lose what was not synced), start, stop, go on |
 //! | `panic n1.coordinator`, `panic n1.replica KEY` | the next step of an actor panics |
 //! | `time 500ms` | time passes |
-//! | `where KEY`, `show KEY`, `beliefs` | who has a key; what they hold of it; what nodes believe of each other |
+//! | `where KEY`, `show KEY [keyspace=quick]`, `beliefs` | who has a key; what they hold of it; what nodes believe of each other |
 //!
 //! A value `x*3000` is so many of the letter.
 
@@ -129,7 +129,7 @@ impl Stage {
                 self.since = Some(self.world.now());
             }
             ("where", [text]) => self.tell_where(text)?,
-            ("show", [text]) => self.show(text)?,
+            ("show", [text]) => self.show(text, named)?,
             ("beliefs", []) => self.tell_beliefs(),
             _ => return Err("no such command".to_owned()),
         }
@@ -353,9 +353,10 @@ impl Stage {
     }
 
     /// What the replicas of a key hold; what is in memory only stands apart.
-    fn show(&mut self, text: &str) -> Result<(), String> {
+    fn show(&mut self, text: &str, named: &[&str]) -> Result<(), String> {
         let key = key(text)?;
-        let found = self.locate(None, &key)?;
+        let keyspace = named.iter().find_map(|word| word.strip_prefix("keyspace="));
+        let found = self.locate(keyspace, &key)?;
         let slot = self.slot(StoreKey::new(found.partition, found.id, &key).as_bytes());
         for n in self.names.nodes().into_iter().filter(|n| found.replicas.contains(n)) {
             let (durable, memory) =

@@ -39,6 +39,7 @@ pub(super) fn kind(body: &Body) -> &'static str {
         Body::Replicate(ReplicaRequest::ReadPage { .. }) => "ReadPage",
         Body::Replicated(ReplicaReply::Minted { .. }) => "Minted",
         Body::Replicated(ReplicaReply::Durable) => "Durable",
+        Body::Replicated(ReplicaReply::Held) => "Held",
         Body::Replicated(ReplicaReply::State { .. }) => "State",
         Body::Replicated(ReplicaReply::Digest { .. }) => "Digest",
         Body::Replicated(ReplicaReply::Page { .. }) => "Page",
@@ -77,7 +78,7 @@ impl Names {
             Body::ClientReply(reply) | Body::ForwardPutReply(reply) => self.reply(reply),
             Body::Refused(refusal) => format!("{refusal:?}"),
             // What was minted is in the line of its append, or in those of the stores that follow.
-            Body::Replicated(ReplicaReply::Minted { .. } | ReplicaReply::Durable)
+            Body::Replicated(ReplicaReply::Minted { .. } | ReplicaReply::Durable | ReplicaReply::Held)
             | Body::Client(ClientRequest::DescribeRing | ClientRequest::DescribeCluster)
             | Body::Admin(_)
             | Body::AdminReply(_) => String::new(),

@@ -19,6 +19,8 @@ pub(crate) struct Copies {
     unsure: BTreeMap<u32, VecDeque<(Lsn, usize, Rc<KeyState>)>>,
     /// What was durable until it was lost, or a backup was put back.
     former: Vec<Vec<Rc<KeyState>>>,
+    /// What was in memory until it was lost: keyspaces of durability `interval` may have told of it.
+    told: Vec<Vec<Rc<KeyState>>>,
     /// What was durable when it was last lost; and what was not known to be, but may have been in a table.
     before_loss: Vec<Stored>,
     unsure_before_loss: Vec<Vec<(Lsn, Rc<KeyState>)>>,
@@ -44,6 +46,7 @@ impl Copies {
             pending: BTreeMap::new(),
             unsure: BTreeMap::new(),
             former: vec![Vec::new(); slots],
+            told: vec![Vec::new(); slots],
             before_loss: vec![None; slots],
             unsure_before_loss: vec![Vec::new(); slots],
             through: BTreeMap::new(),
@@ -80,6 +83,12 @@ impl Copies {
             self.unsure.entry(shard).or_default().extend(pending);
         }
         self.in_log.fill(None);
+    }
+
+    /// What a key's copy had in memory is gone, but for what is durable.
+    pub fn forget(&mut self, slot: usize) {
+        self.told[slot].push(self.memory[slot].clone());
+        self.remember(slot);
     }
 
     /// A shard is being read back, and its tables hold all of its log through a position.
@@ -132,6 +141,12 @@ impl Copies {
     /// What a key's copy holds durably, and what it held before it was lost or a backup was put back.
     pub fn held(&self, slot: usize) -> impl Iterator<Item = &KeyState> {
         std::iter::once(self.durable(slot)).chain(self.former[slot].iter().map(|state| &**state))
+    }
+
+    /// What a key's copy holds in memory or durably, and all that it held.
+    pub fn told(&self, slot: usize) -> impl Iterator<Item = &KeyState> {
+        let told = self.told[slot].iter().chain([&self.memory[slot]]);
+        self.held(slot).chain(told.map(|state| &**state))
     }
 
     /// A key's copy is lost, but for what the log still has; `again` before an earlier loss was durable, so that both would

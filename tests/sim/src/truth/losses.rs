@@ -35,6 +35,9 @@ impl Truth {
                 Some(left) => left(&store_key).map(|(state, lsn)| (lsn, self.slots[slot].decode(&state))),
                 None => self.copies[node].in_log(slot),
             };
+            if self.slots[slot].interval {
+                self.copies[node].forget(slot);
+            }
             let undoable = self.lost[node].get(&partition).is_some_and(|loss| loss.saves > 0);
             self.copies[node].lose(shard, slot, left, undoable);
             self.break_promises(node, slot);
@@ -49,6 +52,24 @@ impl Truth {
                 self.copies[node].read_log_anew(slot);
             }
         }
+    }
+
+    /// A node's process is gone, and with it what was not synced. Of keyspaces that are acknowledged from memory that may be
+    /// what was acknowledged. Gives how many writes have lost a promise so.
+    pub fn crash(&mut self, node: usize) -> usize {
+        self.copies[node].crash();
+        let mut taken_back = 0;
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].interval && self.slots[slot].nodes.contains(&node) {
+                self.copies[node].forget(slot);
+                let forgotten = |write: &usize| !self.knows(self.copies[node].durable(slot), *write);
+                let writes: Vec<usize> = self.slots[slot].writes.iter().copied().filter(forgotten).collect();
+                // No refilling brings it back: it is as if this copy had never held them.
+                writes.iter().for_each(|write| self.writes[*write].held_by.retain(|holder| *holder != node));
+                taken_back += self.break_promises_of(node, slot, writes);
+            }
+        }
+        taken_back
     }
 
     /// A node's folder is gone.
@@ -93,7 +114,7 @@ impl Truth {
                 let written = &self.writes[*write];
                 let majority = matches!(written.fate, Fate::Acked { needed, .. } if 2 * needed > replicas);
                 let promised = majority && written.held_by.contains(&node);
-                promised && !self.knows_of(self.copies[node].durable(slot), *write)
+                promised && !self.knows_of(self.counted(node, slot), *write)
             }));
         }
         unknown
@@ -126,18 +147,27 @@ impl Truth {
     /// A node's copy of a key does not hold what was acknowledged any more. With fewer acknowledgements than a majority that
     /// may have been all; then no read need meet it.
     fn break_promises(&mut self, node: usize, slot: usize) {
-        let replicas = self.slots[slot].nodes.len();
-        for write in &self.slots[slot].writes {
-            let written = &mut self.writes[*write];
+        self.break_promises_of(node, slot, self.slots[slot].writes.clone());
+    }
+
+    /// The same, of some of its writes; gives how many of them were acknowledged by it. What was acknowledged from memory may
+    /// be gone even if a majority had it: a crash takes back what no refilling makes good.
+    fn break_promises_of(&mut self, node: usize, slot: usize, writes: Vec<usize>) -> usize {
+        let (replicas, interval) = (self.slots[slot].nodes.len(), self.slots[slot].interval);
+        let mut broken = 0;
+        for write in writes {
+            let written = &mut self.writes[write];
             if let Fate::Acked { needed, .. } = &mut written.fate
                 && written.kept_by.contains(&node)
             {
+                broken += 1;
                 written.kept_by.retain(|keeper| *keeper != node);
-                if 2 * *needed <= replicas {
+                if interval || 2 * *needed <= replicas {
                     *needed = written.kept_by.len().min(*needed);
                 }
             }
         }
+        broken
     }
 
     /// A node's copy of a key holds what it knows of.

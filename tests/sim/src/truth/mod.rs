@@ -6,7 +6,7 @@ mod losses;
 
 use anser_machine::Lsn;
 use anser_model::level::Site;
-use anser_model::ring::{QuorumKind, Record};
+use anser_model::ring::{Durability, QuorumKind, Record};
 use anser_model::state::{SETTLED_MAX, Seen};
 use anser_model::{
     Actor as Minter, Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, PartitionId,
@@ -68,7 +68,7 @@ pub(crate) struct Written {
     pub attempts: u32,
     /// The value's length; a value is its write's number and then dots.
     pub length: usize,
-    /// The nodes that held it durably when it was acknowledged.
+    /// The nodes that held it when it was acknowledged: durably, or where the keyspace says so in memory.
     pub held_by: Vec<usize>,
     /// Those of them whose copies have not been lost since, or know it again.
     pub kept_by: Vec<usize>,
@@ -85,6 +85,8 @@ pub(crate) struct Slot {
     /// The places of the nodes that hold it, as `sites` has them.
     pub nodes: Vec<usize>,
     pub strict: bool,
+    /// Whether it is acknowledged and shown from memory.
+    pub interval: bool,
     pub read: Level,
     pub write: Level,
     /// For each number of replicas: the dots of all writes acknowledged by at least so many.
@@ -185,6 +187,7 @@ impl Truth {
                     nodes: sites.iter().filter_map(place).collect(),
                     sites,
                     strict: keyspace.quorum == QuorumKind::Strict,
+                    interval: keyspace.durability == Durability::Interval,
                     read: keyspace.read,
                     write: keyspace.write,
                     writes: Vec::new(),
@@ -327,12 +330,15 @@ impl Truth {
     /// A write was acknowledged by as many replicas as its level needs; these hold it.
     pub fn acknowledge(&mut self, write: usize, needed: usize, at: u64, held_by: Vec<usize>) {
         let slot = self.writes[write].slot;
-        let now = |node: &usize| self.knows(self.copies[*node].durable(slot), write);
-        let holds_now: Vec<usize> = held_by.iter().copied().filter(now).collect();
+        let interval = self.slots[slot].interval;
+        let now = |node: &usize| self.knows(self.counted(*node, slot), write);
+        let kept_by: Vec<usize> = held_by.iter().copied().filter(now).collect();
+        // A copy may have forgotten it on the way to the client.
+        let kept = if interval { needed.min(kept_by.len()) } else { needed };
         let written = &mut self.writes[write];
-        written.fate = Fate::Acked { needed, at };
-        written.kept_by = held_by.iter().copied().filter(|node| holds_now.contains(node)).collect();
-        written.held_by = held_by;
+        written.fate = Fate::Acked { needed: kept, at };
+        written.held_by = if interval { kept_by.clone() } else { held_by };
+        written.kept_by = kept_by;
         let slot = &mut self.slots[written.slot];
         match written.dots.as_slice() {
             [dot] => slot.acked.iter_mut().take(needed + 1).for_each(|context| context.insert(dot)),
@@ -416,6 +422,22 @@ impl Truth {
     pub fn holders(&self, slot: usize, write: usize) -> impl Iterator<Item = usize> + '_ {
         let holds = move |node: &usize| self.copies[*node].held(slot).any(|state| self.knows(state, write));
         self.slots[slot].nodes.iter().copied().filter(holds)
+    }
+
+    /// What a node's copy of a key holds where it counts: durably, or where the keyspace says so in memory.
+    fn counted(&self, node: usize, slot: usize) -> &KeyState {
+        let copies = &self.copies[node];
+        if self.slots[slot].interval { copies.memory(slot) } else { copies.durable(slot) }
+    }
+
+    /// The nodes whose copies have had a write where it counts: durably, or where the keyspace says so in memory.
+    pub fn acknowledgers(&self, slot: usize, write: usize) -> Vec<usize> {
+        let known = &self.slots[slot];
+        if !known.interval {
+            return self.holders(slot, write).collect();
+        }
+        let told = |node: &usize| self.copies[*node].told(slot).any(|state| self.knows(state, write));
+        known.nodes.iter().copied().filter(told).collect()
     }
 
     /// Whether a copy's state knows of a write: it is live there, or settled.

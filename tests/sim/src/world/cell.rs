@@ -198,6 +198,7 @@ fn is_last_answer(body: &Body) -> bool {
         Body::Replicated(ReplicaReply::Minted { .. }) | Body::Gossip(_) => false,
         Body::Replicated(
             ReplicaReply::Durable
+            | ReplicaReply::Held
             | ReplicaReply::State { .. }
             | ReplicaReply::Digest { .. }
             | ReplicaReply::Page { .. },

@@ -109,7 +109,9 @@ impl World {
         let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
         self.forget_mints(n);
-        self.truth.copies[n].crash();
+        if self.truth.crash(n) > 0 {
+            self.coverage.sometimes(Situation::TakenBack);
+        }
         if unsynced > 0 {
             self.coverage.sometimes(Situation::CrashBeforeSync);
         }

@@ -313,12 +313,12 @@ impl World {
         let Some(operation) = self.clients[c].current.take() else { return };
         let (Some(write), at, level) = (operation.write, self.now(), operation.level) else { return };
         let slot = operation.wish.slot;
-        let held_by: Vec<usize> = self.truth.holders(slot, write).collect();
+        let held_by = self.truth.acknowledgers(slot, write);
         let holders: Vec<NodeId> = held_by.iter().map(|n| self.nodes[*n].id()).collect();
         let result = acks_are_durable::check(&self.truth, write, level, &holders);
         self.judge(Invariant::AcksAreDurable, result);
         let result =
-            receipts_tell_the_truth::check_put(&self.truth, slot, level, holders.len(), &reply.receipt);
+            receipts_tell_the_truth::check_put(&self.truth, write, level, holders.len(), &reply.receipt);
         self.judge(Invariant::ReceiptsTellTheTruth, result);
         if operation.wish.again {
             return self.forget_answer(c, operation);
@@ -383,7 +383,7 @@ impl World {
             self.judge(invariant, result);
         }
         for write in &read.shown {
-            let holders = self.truth.holders(slot, *write).count();
+            let holders = self.truth.acknowledgers(slot, *write).len();
             let result = shown_is_durable::check(&self.truth, read.start, *write, holders);
             self.judge(Invariant::ShownIsDurable, result);
         }

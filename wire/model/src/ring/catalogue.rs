@@ -34,12 +34,13 @@ pub enum Conflicts {
     LastWriteWins,
 }
 
-/// When a write counts as stored.
+/// When a copy acknowledges a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Durability {
-    /// On disk before it is acknowledged.
+    /// Once it is on disk. What a reader is shown is on disk too.
     Fsync,
-    /// In memory; on disk within a second.
+    /// Once it is in memory; on disk within a second. A crash may take back what was acknowledged or shown since the last
+    /// sync. Not with [`QuorumKind::Strict`].
     Interval,
 }
 

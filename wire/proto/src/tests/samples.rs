@@ -98,7 +98,6 @@ fn gossip() -> Vec<Body> {
     let all = [
         Gossip::Probe { rumours: rumours(), mark: Mark::default() },
         Gossip::ProbeAck { rumours: Vec::new(), mark: mark(), heard: Heard::Records(300) },
-        Gossip::ProbeAck { rumours: rumours(), mark: mark(), heard: Heard::Replaced },
         Gossip::ProbeFor { target: node(5), rumours: rumours() },
         Gossip::ProbeForAck { target: node(5), rumours: Vec::new() },
         Gossip::PushPull { rumours: rumours() },
@@ -143,6 +142,7 @@ fn replicate() -> Vec<Body> {
         ReplicaReply::Digest { digest: u64::MAX, round: Round(2) },
         ReplicaReply::Page { entries: vec![page_entry()], more: true },
         ReplicaReply::Page { entries: Vec::new(), more: false },
+        ReplicaReply::Held,
     ];
     requests.into_iter().map(Body::Replicate).chain(replies.into_iter().map(Body::Replicated)).collect()
 }
@@ -292,6 +292,7 @@ pub(super) fn name(body: &Body) -> String {
         Body::Replicated(reply) => match reply {
             ReplicaReply::Minted { .. } => "replicated minted".into(),
             ReplicaReply::Durable => "replicated durable".into(),
+            ReplicaReply::Held => "replicated held".into(),
             ReplicaReply::State { .. } => "replicated state".into(),
             ReplicaReply::Digest { .. } => "replicated digest".into(),
             ReplicaReply::Page { more: true, .. } => "replicated page".into(),

@@ -4,7 +4,7 @@
 
 use super::{BadRecord, Record, RecordKind, Side};
 use crate::id::{Member, Step};
-use crate::ring::catalogue::Replicas;
+use crate::ring::catalogue::{Durability, QuorumKind, Replicas};
 use alloc::vec::Vec;
 
 /// Longest name of a cluster, in bytes.
@@ -102,6 +102,10 @@ impl Record {
             }
             if !self.write_placements().any(|placement| placement.has(&keyspace.replicas)) {
                 return Err("has a keyspace without a placement");
+            }
+            // What a strict read has shown must not go back, and memory does.
+            if (keyspace.quorum, keyspace.durability) == (QuorumKind::Strict, Durability::Interval) {
+                return Err("has a strict keyspace that is acknowledged from memory");
             }
         }
         Ok(())

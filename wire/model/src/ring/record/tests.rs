@@ -3,7 +3,7 @@
 use super::*;
 use crate::id::FolderId;
 use crate::level::Level;
-use crate::ring::{DcName, MemberState, NodeName, Weight, ZoneName};
+use crate::ring::{DcName, Durability, MemberState, NodeName, QuorumKind, Weight, ZoneName};
 use std::format;
 use std::string::ToString;
 
@@ -137,6 +137,13 @@ fn each_rule_is_kept() {
             }),
         ),
         ("keyspace without a placement", Box::new(|r| r.keyspaces[0].replicas = Replicas::PerDc(2))),
+        (
+            "strict keyspace that is acknowledged from memory",
+            Box::new(|r| {
+                (r.keyspaces[0].quorum, r.keyspaces[0].durability) =
+                    (QuorumKind::Strict, Durability::Interval);
+            }),
+        ),
         (
             "data centres are not sorted",
             Box::new(|r| {
