@@ -1,11 +1,14 @@
 //! The work: which keys, which states, in which order. The same for all stores, from one seed.
 
-use anser_model::{Key, KeyspaceId, PartitionId};
+use anser_model::ring::place_of;
+use anser_model::{Key, KeyspaceId};
 use anser_storage::StoreKey;
 use bytes::Bytes;
 
 /// Partitions that keys are spread over.
 pub const PARTITIONS: u16 = 256;
+/// The seed of the ring that they are placed by.
+const SEED: u64 = 1;
 /// The exponent of the skewed choice, as YCSB has it.
 const SKEW: f64 = 0.99;
 
@@ -17,11 +20,11 @@ pub fn spread(number: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// The key of a number: its partition is that of a hash, as with real keys.
+/// The key of a number, as a ring would place it.
 pub fn key(number: u64) -> StoreKey {
-    let partition = PartitionId(u16::try_from(spread(number) % u64::from(PARTITIONS)).unwrap());
-    let name = format!("user:{number:011}");
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(name.into_bytes()).unwrap())
+    let key = Key::new(format!("user:{number:011}").into_bytes()).unwrap();
+    let (partition, within) = place_of(SEED, PARTITIONS, KeyspaceId(1), &key);
+    StoreKey::new(partition, KeyspaceId(1), within, &key)
 }
 
 /// A state of so many bytes, of which about a half can be compressed away.

@@ -3,6 +3,7 @@
 use crate::sample::{self, KEYSPACE};
 use anser_machine::{Lsn, Outbox};
 use anser_model::PartitionId;
+use anser_model::ring::{Within, place_of};
 use anser_storage::{Engine, Limits, Lookup, Memtable, StoreKey, record};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
@@ -40,7 +41,7 @@ pub fn bench(criterion: &mut Criterion) {
         });
     });
     group.bench_function("engine lookup of none", |bencher| {
-        let absent = StoreKey::new(PartitionId(3), KEYSPACE, &sample::key(u64::MAX));
+        let absent = StoreKey::new(PartitionId(3), KEYSPACE, Within(7), &sample::key(u64::MAX));
         bencher.iter(|| matches!(engine.lookup(black_box(&absent), &mut out), Lookup::Absent));
     });
     group.bench_function("log record", |bencher| {
@@ -61,11 +62,12 @@ pub fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The `n`-th key in the order of nothing: partitions mix.
+/// The `n`-th key, as a ring would place it.
 fn store_key(n: usize) -> StoreKey {
     let n = u64::try_from(n).unwrap();
-    let partition = PartitionId(u16::try_from(n.wrapping_mul(0x9e37_79b9) >> 7 & 255).unwrap());
-    StoreKey::new(partition, KEYSPACE, &sample::key(n))
+    let key = sample::key(n);
+    let (partition, within) = place_of(1, 256, KEYSPACE, &key);
+    StoreKey::new(partition, KEYSPACE, within, &key)
 }
 
 /// An engine that never freezes.

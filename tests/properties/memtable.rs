@@ -1,6 +1,7 @@
 //! A memtable is a map, and counts its bytes exactly.
 
 use anser_machine::Lsn;
+use anser_model::ring::Within;
 use anser_model::{Key, KeyspaceId, PartitionId};
 use anser_storage::{Memtable, StoreKey};
 use bytes::Bytes;
@@ -10,9 +11,10 @@ use std::collections::BTreeMap;
 /// Keys that share long beginnings, among them some that are the beginning of another.
 fn keys() -> impl Strategy<Value = StoreKey> {
     let text = (0..3_usize, prop::collection::vec(0..2_u8, 0..4));
-    (0..3_u16, 0..2_u32, text).prop_map(|(partition, keyspace, (long, rest))| {
+    (0..3_u16, 0..2_u32, 0..2_u32, text).prop_map(|(partition, keyspace, within, (long, rest))| {
         let key = [vec![b'k'; 1 + 13 * long], rest].concat();
-        StoreKey::new(PartitionId(partition), KeyspaceId(keyspace), &Key::new(key).unwrap())
+        let (partition, keyspace) = (PartitionId(partition), KeyspaceId(keyspace));
+        StoreKey::new(partition, keyspace, Within(within), &Key::new(key).unwrap())
     })
 }
 
@@ -22,7 +24,7 @@ fn states() -> impl Strategy<Value = Bytes> {
 
 /// What an entry is counted beside its key and state.
 fn overhead() -> usize {
-    let key = StoreKey::new(PartitionId(0), KeyspaceId(0), &Key::new("k").unwrap());
+    let key = StoreKey::new(PartitionId(0), KeyspaceId(0), Within(0), &Key::new("k").unwrap());
     let mut memtable = Memtable::new();
     memtable.insert(&key, Bytes::new(), Lsn(1), false);
     memtable.bytes() - key.as_bytes().len()

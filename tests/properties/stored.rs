@@ -1,7 +1,9 @@
 //! What is read back: it comes back as it was written, and any other bytes are an error or another value, even behind a
 //! good checksum.
 
-use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
+use anser_model::ring::{
+    DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, Within, ZoneName,
+};
 use anser_model::{ClusterId, FolderId, Key, KeyspaceId, Member, NodeId, PartitionId};
 use anser_storage::store::{Manifest, TableEntry};
 use anser_storage::{StoreKey, record};
@@ -78,9 +80,10 @@ proptest! {
     #[test]
     fn log_records_come_back(
         key in prop::collection::vec(any::<u8>(), 1..40), state in prop::collection::vec(any::<u8>(), 0..60),
-        partition in any::<u16>(), keyspace in any::<u32>(), at in any::<prop::sample::Index>(), flip in 1..=255_u8,
+        place in any::<(u16, u32, u32)>(), at in any::<prop::sample::Index>(), flip in 1..=255_u8,
     ) {
-        let key = StoreKey::new(PartitionId(partition), KeyspaceId(keyspace), &Key::new(key).unwrap());
+        let (partition, keyspace, within) = place;
+        let key = StoreKey::new(PartitionId(partition), KeyspaceId(keyspace), Within(within), &Key::new(key).unwrap());
         let encoded = record::encode(&key, &state);
         let decoded = record::decode(&encoded.bytes).unwrap();
         prop_assert_eq!((&decoded.key, &decoded.state[..]), (&key, &state[..]));

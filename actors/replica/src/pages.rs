@@ -3,6 +3,7 @@
 //! Keeps: only a copy that answers reads shows pages, and a page leaves once all that it shows is durable here.
 
 use crate::admit::admit_page;
+use crate::holdings::Holdings;
 use crate::operation::Asker;
 use crate::replica::{Phase, Replica};
 use alloc::collections::BTreeMap;
@@ -49,9 +50,12 @@ pub(crate) struct Pages {
 }
 
 impl PageRequest {
-    fn scan(&self) -> Scan {
-        let after =
-            self.after.as_ref().map(|place| StoreKey::new(self.partition, place.keyspace, &place.key));
+    fn scan(&self, holdings: &Holdings) -> Scan {
+        let store_key = |place: &PagePlace| {
+            let (_, within) = holdings.place_of(place.keyspace, &place.key);
+            StoreKey::new(self.partition, place.keyspace, within, &place.key)
+        };
+        let after = self.after.as_ref().map(store_key);
         Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, PAGE_BYTES)
     }
 }
@@ -96,7 +100,12 @@ impl Replica {
             request.asker.refuse(Refusal::Busy, self.step(), out);
             return;
         }
-        let scan = request.scan();
+        // Without a ring nothing is shown.
+        let Some(holdings) = &self.holdings else {
+            request.asker.refuse(Refusal::NotServing, self.step(), out);
+            return;
+        };
+        let scan = request.scan(holdings);
         self.gather(now, Gather { request, scan, missing: 0, stale: false }, out);
     }
 
@@ -109,8 +118,10 @@ impl Replica {
             asker.refuse(refusal, self.step(), out);
             return;
         }
-        if core::mem::take(&mut gather.stale) {
-            gather.scan = gather.request.scan();
+        if let Some(holdings) = &self.holdings
+            && core::mem::take(&mut gather.stale)
+        {
+            gather.scan = gather.request.scan(holdings);
         }
         match self.engine.scan(&gather.scan) {
             Scanned::Page(page) => self.show(&asker, page, out),

@@ -181,8 +181,11 @@ impl Replica {
 
     /// Looks the key up; carries the operation out, or lets it wait for a block.
     pub(crate) fn begin(&mut self, now: Now, operation: Operation, out: &mut Outbox) {
+        // Without a ring nothing is admitted.
+        let Some(holdings) = &self.holdings else { return };
         let place = &operation.place;
-        let key = StoreKey::new(place.partition, place.keyspace, &operation.key);
+        let (_, within) = holdings.place_of(place.keyspace, &operation.key);
+        let key = StoreKey::new(place.partition, place.keyspace, within, &operation.key);
         if self.fetches.is_waiting(&key) {
             self.queue(key, operation, out);
             return;

@@ -85,10 +85,16 @@ pub fn partition_of_record(bytes: &[u8]) -> Option<PartitionId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anser_model::ring::Within;
     use anser_model::{Key, KeyspaceId};
 
     fn key() -> StoreKey {
-        StoreKey::new(PartitionId(0x0102), KeyspaceId(3), &Key::new("key".as_bytes()).unwrap())
+        StoreKey::new(
+            PartitionId(0x0102),
+            KeyspaceId(3),
+            Within(0x0405_0607),
+            &Key::new("key".as_bytes()).unwrap(),
+        )
     }
 
     #[test]
@@ -97,7 +103,7 @@ mod tests {
         assert_eq!(encoded.state.as_ref(), b"state");
         assert_eq!(
             encoded.bytes.as_ref(),
-            b"\x01\x09\x01\x02\x00\x00\x00\x03keystate\xd9\x60\xae\x2a",
+            b"\x01\x0d\x01\x02\x00\x00\x00\x03\x04\x05\x06\x07keystate\x9e\xf4\x2e\x77",
             "{}",
             encoded.bytes.escape_ascii()
         );

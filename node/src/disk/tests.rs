@@ -381,7 +381,7 @@ fn a_folder_of_another_format_or_without_identity_is_refused() {
         std::fs::write(&identity, content).unwrap();
         open_with(&dir, &config()).err().unwrap()
     };
-    assert!(matches!(refusal(&text.replace("format 2", "format 3")), OpenError::UnknownFormat { .. }));
+    assert!(matches!(refusal(&text.replace("format 3", "format 4")), OpenError::UnknownFormat { .. }));
     assert!(matches!(refusal(&text.replace("shards 2", "shards 3")), OpenError::Damaged { .. }));
     assert!(matches!(refusal(""), OpenError::Damaged { .. }));
     std::fs::remove_file(&identity).unwrap();

@@ -5,6 +5,7 @@ use crate::compaction::Merge;
 use crate::record;
 use crate::store::memory::Memory;
 use crate::store::{Manifest, TableEntry, TreeName, Trees, install, recovery};
+use anser_model::ring::Within;
 use anser_model::{Key, KeyspaceId, PartitionId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -80,6 +81,7 @@ fn key(number: u16) -> StoreKey {
     StoreKey::new(
         PartitionId(number % 3 * 16),
         KeyspaceId(1),
+        Within(u32::from(number / 3).wrapping_mul(0x9e37_79b9)),
         &Key::new(format!("key{}", number / 3).into_bytes()).unwrap(),
     )
 }

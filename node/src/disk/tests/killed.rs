@@ -5,6 +5,7 @@
 //! `ANSER_KILL_ROUNDS=200 cargo test -p anser-node killed` has more rounds.
 
 use super::*;
+use anser_model::ring::Within;
 use anser_model::{Key, KeyspaceId, PartitionId};
 use anser_storage::compaction::choice::{self, Choice};
 use anser_storage::{Engine, Limits, Lookup, StoreKey, record};
@@ -35,7 +36,8 @@ fn scatter(number: u64) -> u64 {
 fn key_of(lsn: u64) -> StoreKey {
     let number = scatter(lsn) % KEYS;
     let partition = PartitionId(u16::try_from(number % 48).unwrap());
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(number.to_be_bytes().to_vec()).unwrap())
+    let within = Within(u32::try_from(number).unwrap().wrapping_mul(0x9e37_79b9));
+    StoreKey::new(partition, KeyspaceId(1), within, &Key::new(number.to_be_bytes().to_vec()).unwrap())
 }
 
 /// What is written there: the position itself, then noise; now and then a lot.

@@ -3,6 +3,7 @@
 use super::{Node, open_with};
 use crate::disk::{Asker, DiskConfig};
 use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, Outbox, Ticket};
+use anser_model::ring::Within;
 use anser_model::state::{Seen, Write};
 use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
 use anser_storage::compaction::choice::runs;
@@ -19,7 +20,13 @@ const FETCHES_MAX: usize = 1000;
 /// The store key of a number.
 pub fn key(number: u32) -> StoreKey {
     let partition = PartitionId(u16::try_from(number % 5).unwrap());
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(format!("key{number:05}").into_bytes()).unwrap())
+    let within = Within(number.wrapping_mul(0x9e37_79b9));
+    StoreKey::new(
+        partition,
+        KeyspaceId(1),
+        within,
+        &Key::new(format!("key{number:05}").into_bytes()).unwrap(),
+    )
 }
 
 /// A key's whole state, with a value of so many bytes that don't compress.

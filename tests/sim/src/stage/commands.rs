@@ -356,7 +356,7 @@ impl Stage {
     fn show(&mut self, text: &str) -> Result<(), String> {
         let key = key(text)?;
         let found = self.locate(None, &key)?;
-        let slot = self.slot(StoreKey::new(found.partition, found.id, &key).as_bytes());
+        let slot = self.slot(StoreKey::of(&self.world.truth.record, found.id, &key).as_bytes());
         for n in self.names.nodes().into_iter().filter(|n| found.replicas.contains(n)) {
             let (durable, memory) =
                 (self.copies[n].durable(slot).clone(), self.copies[n].memory(slot).clone());

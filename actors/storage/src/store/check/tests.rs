@@ -5,6 +5,7 @@ use crate::store::memory::Memory;
 use crate::store::{install, log};
 use crate::table::{self, chunk};
 use anser_machine::{Frozen, Stored, TableId};
+use anser_model::ring::Within;
 use anser_model::state::{Seen, Write};
 use anser_model::{Actor, Body, Hlc, Key, KeyspaceId, Life, NodeId, Rid};
 
@@ -12,7 +13,13 @@ const SHARDS: u32 = 2;
 
 fn key(number: u32) -> StoreKey {
     let partition = PartitionId(u16::try_from(number % 7).unwrap());
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(format!("key{number:05}").into_bytes()).unwrap())
+    let within = Within(number.wrapping_mul(0x9e37_79b9));
+    StoreKey::new(
+        partition,
+        KeyspaceId(1),
+        within,
+        &Key::new(format!("key{number:05}").into_bytes()).unwrap(),
+    )
 }
 
 fn state(number: u32, length: usize) -> Bytes {
