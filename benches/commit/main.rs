@@ -12,6 +12,7 @@
 mod asked;
 
 use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn};
+use anser_model::merkle::Fingerprint;
 use anser_model::ring::Within;
 use anser_model::{Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
 use anser_node::disk::{Asker, Disk, DiskConfig, DiskHandle, FeedbackSink};
@@ -159,5 +160,5 @@ fn put(n: u64) -> Bytes {
         seen: anser_model::state::Seen::Present,
     };
     state.mint(anser_model::Actor { node: NODE, life: Life(1) }, n + 1, &write).unwrap();
-    record::encode(&key, &state.encode()).bytes
+    record::encode(&key, &state.encode(), Fingerprint::NONE).bytes
 }

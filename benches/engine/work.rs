@@ -1,7 +1,8 @@
 //! The work: which keys, which states, in which order. The same for all stores, from one seed.
 
 use anser_model::ring::place_of;
-use anser_model::{Key, KeyspaceId};
+use anser_model::state::{Seen, Write};
+use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, Rid};
 use anser_storage::StoreKey;
 use bytes::Bytes;
 
@@ -27,8 +28,21 @@ pub fn key(number: u64) -> StoreKey {
     StoreKey::new(partition, KeyspaceId(1), within, &key)
 }
 
-/// A state of so many bytes, of which about a half can be compressed away.
+/// A whole state with a value of so many bytes, of which about a half can be compressed away.
 pub fn state(number: u64, version: u64, length: usize) -> Bytes {
+    let write = Write {
+        rid: Rid { writer: 1, seq: number },
+        issued: Hlc(1),
+        expires: None,
+        body: Body::Value(value(number, version, length)),
+        seen: Seen::Present,
+    };
+    let mut state = KeyState::default();
+    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, version + 1, &write).unwrap();
+    state.encode()
+}
+
+fn value(number: u64, version: u64, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(length + 8);
     let mut word = spread(number ^ (version << 40));
     while bytes.len() < length / 2 {

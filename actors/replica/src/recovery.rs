@@ -42,13 +42,13 @@ impl Replica {
             self.stop(Refusal::DiskFailed, out);
             return;
         }
-        self.flush_if_due(out);
         let Some(next) = next else { return };
         // The disk hands out only what is synced: whatever a predecessor had in its queue, and what a killed process left
         // to the system, is so by now.
         self.next = next;
         self.durable = next.0.checked_sub(1).map(Lsn);
         self.phase = Phase::Serving;
+        self.flush_if_due(out);
         self.count_levels(out);
         self.publish_serving(out);
         self.go_on_refilling(now, out);

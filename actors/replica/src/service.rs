@@ -6,7 +6,9 @@ use crate::operation::Asker;
 use crate::replica::{Phase, Replica};
 use alloc::sync::Arc;
 use anser_machine::{Count, Fact, Lsn, Now, Outbox};
+use anser_model::merkle::Tree;
 use anser_model::ring::Record;
+use anser_model::{KeyspaceId, PartitionId};
 use anser_proto::Refusal;
 
 impl Replica {
@@ -18,6 +20,11 @@ impl Replica {
     /// Bytes in memtables.
     pub fn memtable_bytes(&self) -> usize {
         self.engine.memtable_bytes()
+    }
+
+    /// The hash tree of a copy of a partition's keyspace; none if it never had a key.
+    pub fn leaves(&self, partition: PartitionId, keyspace: KeyspaceId) -> Option<&Tree> {
+        self.engine.leaves(partition, keyspace)
     }
 
     /// Counts what has changed since it was last counted.

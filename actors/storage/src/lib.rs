@@ -11,6 +11,7 @@ mod cache;
 pub mod compaction;
 mod cursor;
 mod engine;
+mod leaves;
 mod memtable;
 pub mod record;
 pub mod store;
@@ -19,5 +20,6 @@ pub mod table;
 
 pub use cache::Cache;
 pub use engine::{Engine, LOG_PER_MEMTABLE, Limits, Lookup, Page, Scan, Scanned, Search};
+pub use leaves::{Leaves, fingerprint_of};
 pub use memtable::Memtable;
 pub use store_key::{StoreKey, group_of, partitions_of};

@@ -10,6 +10,7 @@ use super::*;
 use anser_machine::{
     DiskRequest, Feedback, Frozen, LogRecord, Lsn, SlotName, Stored, StoredTable, TableId, Ticket,
 };
+use anser_model::merkle::Fingerprint;
 use anser_storage::table::{Table, block};
 use bytes::Bytes;
 use std::fs::File;
@@ -107,7 +108,12 @@ impl Node {
     }
 
     fn flush(&self, shard: u32, entries: &[(String, Bytes)], through: u64) -> StoredTable {
-        let stored = |state: &Bytes| Stored { state: state.clone(), lsn: Lsn(through), voids: false };
+        let stored = |state: &Bytes| Stored {
+            state: state.clone(),
+            lsn: Lsn(through),
+            counts: Fingerprint::NONE,
+            replaces: Fingerprint::NONE,
+        };
         let frozen: Frozen =
             entries.iter().map(|(key, state)| (Bytes::from(key.clone()).into(), stored(state))).collect();
         let request = DiskRequest::Flush { frozen: Arc::new(frozen), through: Lsn(through) };

@@ -48,6 +48,7 @@ invariants! {
     JoiningCopiesAreSilent = "joining_copies_are_silent",
     RefilledCopiesKnow = "refilled_copies_know",
     LostCopiesAreRefilled = "lost_copies_are_refilled",
+    LeavesAreOfTheData = "leaves_are_of_the_data",
     HealedClusterAnswers = "healed_cluster_answers",
     MachinesDontPanic = "machines_dont_panic",
     TimeoutsAreHarmless = "timeouts_are_harmless",

@@ -180,7 +180,7 @@ impl Engine {
         let group = group_of_key(&scan.from);
         let counts = |waiting: &&Waiting| group.is_none_or(|group| !waiting.void.contains(&group));
         for waiting in self.waiting.iter().rev().filter(counts) {
-            sources.push(Source::Memory(waiting.frozen.range(start.clone()..).peekable()));
+            sources.push(Source::Memory(waiting.frozen.entries.range(start.clone()..).peekable()));
         }
         for open in self.tables.of(&scan.from) {
             let Some(place) = open.table.place_from(&scan.from) else { continue };

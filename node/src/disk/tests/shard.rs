@@ -3,12 +3,13 @@
 use super::{Node, open_with};
 use crate::disk::{Asker, DiskConfig};
 use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, Outbox, Ticket};
+use anser_model::merkle::Fingerprint;
 use anser_model::ring::Within;
 use anser_model::state::{Seen, Write};
 use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
 use anser_storage::compaction::choice::runs;
 use anser_storage::compaction::{Choice, choose};
-use anser_storage::{Engine, Limits, Lookup, StoreKey, record};
+use anser_storage::{Engine, Limits, Lookup, StoreKey, fingerprint_of, record};
 use bytes::Bytes;
 use std::path::Path;
 
@@ -31,16 +32,26 @@ pub fn key(number: u32) -> StoreKey {
 
 /// A key's whole state, with a value of so many bytes that don't compress.
 pub fn state(seed: u64, length: usize) -> Bytes {
+    whole_state(seed, super::state(seed, length))
+}
+
+/// A key's whole state, with this value, as the write of this number left it.
+pub fn whole_state(seed: u64, value: Bytes) -> Bytes {
     let mut state = KeyState::default();
     let write = Write {
         rid: Rid { writer: 1, seq: seed },
         issued: Hlc(1),
         expires: None,
-        body: Body::Value(super::state(seed, length)),
+        body: Body::Value(value),
         seen: Seen::Present,
     };
-    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, 1, &write).unwrap();
+    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, seed + 1, &write).unwrap();
     state.encode()
+}
+
+/// What a state counts as in its hash tree.
+fn counts(key: &StoreKey, state: &Bytes) -> Fingerprint {
+    fingerprint_of(key.as_bytes(), state).unwrap()
 }
 
 /// The engine of shard 0 and its folder.
@@ -105,11 +116,12 @@ impl Shard {
         while self.engine.is_full() {
             self.take_in();
         }
-        let encoded = record::encode(key, state);
+        let replaces = self.get(key).unwrap().map_or(Fingerprint::NONE, |before| counts(key, &before));
+        let encoded = record::encode(key, state, replaces);
         let lsn = Lsn(self.next);
         self.next += 1;
         self.ask(DiskRequest::Append(LogRecord { lsn, bytes: encoded.bytes }));
-        self.engine.insert(key, encoded.state, lsn, true);
+        self.engine.insert(key, encoded.state, counts(key, state), lsn, replaces);
         self.freeze();
     }
 

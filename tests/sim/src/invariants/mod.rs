@@ -11,6 +11,7 @@ pub(crate) mod dots_are_unique;
 pub(crate) mod failed_leaves_nothing;
 pub(crate) mod incarnations_grow;
 pub(crate) mod joining_copies_are_silent;
+pub(crate) mod leaves_are_of_the_data;
 pub(crate) mod nothing_from_nowhere;
 pub(crate) mod nothing_is_left_over;
 pub(crate) mod queues_are_bounded;
