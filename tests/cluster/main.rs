@@ -22,6 +22,7 @@ mod killed_node;
 mod ledger;
 mod pages;
 mod power_cut;
+mod refill;
 mod refused_nodes;
 mod refused_requests;
 mod samples;

@@ -101,7 +101,8 @@ pub struct CopiesSummary {
     pub joining: BTreeSet<PartitionId>,
     /// How many of those have no other replica to be refilled from.
     pub alone: u32,
-    /// How often each group lost what it held, since the machine was built.
+    /// How often each group lost what it held, since the machine was built; a loss that an earlier one had not yet come to
+    /// the end of counts too.
     pub losses: BTreeMap<Group, u32>,
 }
 

@@ -34,6 +34,7 @@ impl Replica {
         match crate::copies::Copies::restored(cell.map(AsRef::as_ref)) {
             Ok(copies) => {
                 self.copies = copies;
+                self.losses = self.copies.void_groups().into_iter().map(|group| (group, 1)).collect();
                 self.phase = Phase::ReadingTables;
                 self.fill_seat(out);
                 out.disk(DiskRequest::Recover);

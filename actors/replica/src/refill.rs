@@ -23,6 +23,10 @@ const PACE_MS: u64 = 4;
 /// After a source that did not give its page, it is left alone for so long, doubled each time up to the longest.
 const PAUSE_MS: u64 = 50;
 const PAUSE_MS_MAX: u64 = 2000;
+/// A group of partitions that was lost before is left alone for so long, doubled with each loss up to the longest: where
+/// the disk is bad, all of it would be fetched and lost again without end.
+const LOST_AGAIN_MS: u64 = 100;
+const LOST_AGAIN_MS_MAX: u64 = 20_000;
 /// Other replicas that can't be read are left out, if enough were, after so long: longer than any operation lasts, so that
 /// none is under way any more that counted on what is lost.
 const LEAVE_OUT_MS: u64 = 90_000;
@@ -57,12 +61,20 @@ struct Work {
     wait: Wait,
 }
 
+/// A partition that is to be refilled.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: Tick,
+    /// Not before.
+    from: Tick,
+}
+
 /// All that are being refilled.
 #[derive(Debug, Default)]
 pub(crate) struct Refill {
     works: BTreeMap<PartitionId, Work>,
-    /// Since when a partition waits for it.
-    since: BTreeMap<PartitionId, Tick>,
+    /// Those that wait for it, and those of them that are worked on.
+    waiting: BTreeMap<PartitionId, Waiting>,
     last: u64,
 }
 
@@ -94,8 +106,8 @@ impl Work {
     /// The source did not give its page, or not all of it became durable: it is asked for that page again, after a while.
     fn failed(&mut self, source: NodeId, now: Tick) {
         let trouble = self.trouble.entry(source).or_insert(Trouble { times: 0, until: now });
-        let pause_ms = PAUSE_MS.checked_shl(trouble.times).map_or(PAUSE_MS_MAX, |ms| ms.min(PAUSE_MS_MAX));
-        trouble.times = (trouble.times + 1).min(u64::BITS - 1);
+        let pause_ms = doubled(PAUSE_MS, trouble.times, PAUSE_MS_MAX);
+        trouble.times = trouble.times.saturating_add(1);
         trouble.until = now.plus_ms(pause_ms);
         self.wait = Wait::Pause(now);
     }
@@ -106,7 +118,7 @@ impl Refill {
     pub fn forget(&mut self, partitions: impl Iterator<Item = PartitionId>) {
         for partition in partitions {
             self.works.remove(&partition);
-            self.since.remove(&partition);
+            self.waiting.remove(&partition);
         }
     }
 
@@ -117,8 +129,21 @@ impl Refill {
 
     /// When something is due.
     pub fn wakes_at(&self) -> Option<Tick> {
-        self.works.values().map(Work::due).min()
+        let idle = self.waiting.iter().filter(|(partition, _)| !self.works.contains_key(partition));
+        // When all places are taken, the others wait for one of them.
+        let begins = idle.map(|(_, waiting)| waiting.from).filter(|_| self.works.len() < ACTIVE_MAX);
+        self.works.values().map(Work::due).chain(begins).min()
     }
+}
+
+/// How long a group's partitions wait that was lost so many times. The first time is anybody's bad luck.
+fn pause_after(losses: u32) -> u64 {
+    losses.checked_sub(2).map_or(0, |more| doubled(LOST_AGAIN_MS, more, LOST_AGAIN_MS_MAX))
+}
+
+/// A pause, doubled so many times, up to the longest.
+fn doubled(pause_ms: u64, times: u32, longest_ms: u64) -> u64 {
+    2u64.checked_pow(times).map_or(longest_ms, |factor| pause_ms.saturating_mul(factor).min(longest_ms))
 }
 
 impl Replica {
@@ -149,8 +174,11 @@ impl Replica {
                 && self.copies.is_to_be_refilled(*partition)
                 && !self.copies.is_wiping_group(anser_storage::group_of(*partition));
             if wanted {
-                self.refill.since.entry(*partition).or_insert(now.tick);
-                if self.refill.works.len() < ACTIVE_MAX {
+                let losses = self.losses.get(&anser_storage::group_of(*partition)).copied().unwrap_or(0);
+                let from = now.tick.plus_ms(pause_after(losses));
+                let waiting = Waiting { since: now.tick, from };
+                let waiting = *self.refill.waiting.entry(*partition).or_insert(waiting);
+                if self.refill.works.len() < ACTIVE_MAX && waiting.from <= now.tick {
                     self.refill.works.entry(*partition).or_insert_with(|| Work::new(now.tick));
                 }
             }
@@ -178,7 +206,7 @@ impl Replica {
     /// Decides what comes next, and until when there is nothing to do.
     fn next_step(&mut self, now: Now, partition: PartitionId) -> Next {
         let Some(holdings) = &self.holdings else { return Next::Nothing };
-        let since = self.refill.since.get(&partition).copied().unwrap_or(now.tick);
+        let since = self.refill.waiting.get(&partition).map_or(now.tick, |waiting| waiting.since);
         let Some(work) = self.refill.works.get_mut(&partition) else { return Next::Nothing };
         let me = self.config.member.node;
         let profiles = holdings.sites(partition);

@@ -71,7 +71,7 @@ pub struct Replica {
     pub(crate) told_tables: Option<u64>,
     /// How the copies are, as the node was told last.
     pub(crate) told_copies: Option<CopiesSummary>,
-    /// How often each group's tables were lost.
+    /// How often each group's tables were lost; once, where an earlier machine lost them and they are not dropped yet.
     pub(crate) losses: BTreeMap<Group, u32>,
 }
 

@@ -16,8 +16,10 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Of the reserve, one part in this many is kept for what is under way when even deletes are refused.
 const LAST_SHARE: u64 = 4;
-/// Room counts as regained once it is so much more than was missing: one part in this many of the reserve.
+/// Room counts as regained once it is so much more than was missing: one part in this many of the reserve, and never more
+/// than a few memtables: of a large reserve, a sixteenth is more than an operator may ever have to spare.
 const REGAINED_SHARE: u64 = 16;
+const REGAINED_BYTES_MAX: u64 = 256 << 20;
 /// A change of the free bytes by less than one part in this many is not told.
 const TOLD_SHARE: u64 = 16;
 
@@ -43,7 +45,8 @@ impl Space {
 
 /// What a disk allows that has so much room, after it allowed `before`.
 fn judge(space: Space, reserve: u64, before: RoomLevel) -> Room {
-    let regained = |level: RoomLevel| if before < level { reserve / REGAINED_SHARE } else { 0 };
+    let to_spare = (reserve / REGAINED_SHARE).min(REGAINED_BYTES_MAX);
+    let regained = |level: RoomLevel| if before < level { to_spare } else { 0 };
     let reaches = |level: RoomLevel, bytes: u64| space.free_bytes >= bytes.saturating_add(regained(level));
     let level = if space.read_only || !reaches(RoomLevel::Low, reserve / LAST_SHARE) {
         RoomLevel::Full
@@ -112,6 +115,10 @@ mod tests {
             let room = judge(Space { free_bytes, read_only: false }, reserve, before);
             assert_eq!(room.level, expected, "{free_bytes} after {before:?}");
             assert_eq!(room.free_bytes, u64::saturating_sub(free_bytes, reserve));
+        }
+        let (large, spare) = (100 << 30, REGAINED_BYTES_MAX);
+        for (free_bytes, expected) in [(large + spare - 1, Low), (large + spare, Enough)] {
+            assert_eq!(judge(Space { free_bytes, read_only: false }, large, Low).level, expected);
         }
         let room = judge(Space { free_bytes: 5000, read_only: true }, reserve, Enough);
         assert_eq!(room.level, Full);

@@ -277,3 +277,26 @@ fn a_merge_that_finds_damage_loses_the_group_once() {
     bench.serve_disk();
     assert_eq!(bench.disk.tables(), 0);
 }
+
+#[test]
+fn what_is_lost_again_and_again_is_refilled_ever_later() {
+    let mut bench = with_a_table();
+    let lose = |bench: &mut Bench, pauses_ms: u64| {
+        bench.own(Feedback::GroupDamaged { group: 0 });
+        bench.serve_disk();
+        if pauses_ms > 0 {
+            bench.pass_ms(pauses_ms - 1);
+            assert!(bench.asked().is_empty(), "before {pauses_ms} ms");
+        }
+        bench.pass_ms(1);
+        assert!(!bench.asked().is_empty(), "after {pauses_ms} ms");
+    };
+    for pauses_ms in [0, 100, 200, 400] {
+        lose(&mut bench, pauses_ms);
+    }
+    for _ in 4..=70 {
+        bench.own(Feedback::GroupDamaged { group: 0 });
+        bench.serve_disk();
+    }
+    lose(&mut bench, 20_000);
+}

@@ -132,8 +132,9 @@ impl Copies {
         std::iter::once(self.durable(slot)).chain(self.former[slot].iter().map(|state| &**state))
     }
 
-    /// A key's copy is lost, but for what the log still has.
-    pub fn lose(&mut self, shard: u32, slot: usize, left: Stored) {
+    /// A key's copy is lost, but for what the log still has; `again` before an earlier loss was durable, so that both would
+    /// be undone.
+    pub fn lose(&mut self, shard: u32, slot: usize, left: Stored, again: bool) {
         // What is appended in the step of the loss comes after it.
         let appended = self.appended.get(&shard).copied().max(self.through.get(&shard).copied());
         let left = left.filter(|(lsn, _)| Some(*lsn) <= appended);
@@ -144,7 +145,9 @@ impl Copies {
             left.clone().filter(|(lsn, _)| through.is_some_and(|through| *lsn <= through)),
         );
         self.former[slot].extend(lost.iter().map(|(_, state)| state.clone()));
-        self.before_loss[slot] = lost;
+        if !again {
+            self.before_loss[slot] = lost;
+        }
         let left = left.map(|(lsn, _)| lsn);
         if let Some(pending) = self.pending.get_mut(&shard) {
             pending.retain(|(lsn, of, _)| *of != slot || Some(*lsn) == left);

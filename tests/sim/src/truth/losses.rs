@@ -35,7 +35,8 @@ impl Truth {
                 Some(left) => left(&store_key).map(|(state, lsn)| (lsn, self.slots[slot].decode(&state))),
                 None => self.copies[node].in_log(slot),
             };
-            self.copies[node].lose(shard, slot, left);
+            let undoable = self.lost[node].get(&partition).is_some_and(|loss| loss.saves > 0);
+            self.copies[node].lose(shard, slot, left, undoable);
             self.break_promises(node, slot);
         }
         self.lost[node].insert(partition, Loss { saves });
@@ -53,9 +54,13 @@ impl Truth {
         self.lost[node].extend(held.into_iter().map(|partition| (partition, Loss { saves: 0 })));
     }
 
-    /// A loss that was not durable when the process ended is none.
-    pub fn find_again(&mut self, node: usize, partition: PartitionId) {
-        self.lost[node].remove(&partition);
+    /// A loss that was not durable when the process ended is none; but an earlier one may be, and the partition still `joining`.
+    pub fn find_again(&mut self, node: usize, partition: PartitionId, joining: bool) {
+        if joining {
+            self.lost[node].insert(partition, Loss { saves: 0 });
+        } else {
+            self.lost[node].remove(&partition);
+        }
         for slot in 0..self.slots.len() {
             if self.slots[slot].partition() == partition && self.slots[slot].nodes.contains(&node) {
                 self.copies[node].find_again(slot);

@@ -56,6 +56,9 @@ impl World {
     /// A shard tells how its copies are.
     pub(super) fn follow_copies(&mut self, n: usize, shard: u32, copies: &Arc<CopiesSummary>) {
         let before = self.nodes[n].copies.insert(shard, copies.clone());
+        if before.is_none() {
+            self.undo_losses(n, shard, copies);
+        }
         let losses = |copies: &CopiesSummary, partition: PartitionId| {
             copies.losses.get(&group_of(partition)).copied().unwrap_or(0)
         };
@@ -66,17 +69,31 @@ impl World {
             }
         }
         let of_shard = |partition: &PartitionId| u32::from(partition.0) % SHARDS == shard;
-        let refilled: Vec<(PartitionId, Loss)> = self.truth.lost[n]
-            .iter()
-            .filter(|(partition, _)| of_shard(partition) && !copies.joining.contains(partition))
-            .map(|(partition, loss)| (*partition, *loss))
+        let refilled: Vec<PartitionId> = self.truth.lost[n]
+            .keys()
+            .copied()
+            .filter(|partition| of_shard(partition) && !copies.joining.contains(partition))
             .collect();
-        for (partition, loss) in refilled {
-            if loss.saves > 0 && before.is_none() {
-                self.truth.find_again(n, partition);
-            } else {
-                self.see_refilled(n, partition);
-            }
+        for partition in refilled {
+            self.see_refilled(n, partition);
+        }
+    }
+
+    /// A shard's machine is new: losses that were not durable by then are none. (Of those that were, it says that they are not
+    /// over yet.)
+    fn undo_losses(&mut self, n: usize, shard: u32, copies: &CopiesSummary) {
+        let is_undone = |partition: PartitionId, loss: Loss| {
+            let of_shard = u32::from(partition.0) % SHARDS == shard;
+            of_shard && loss.saves > 0 && !copies.losses.contains_key(&group_of(partition))
+        };
+        let lost = &self.truth.lost[n];
+        let undone: Vec<PartitionId> = lost
+            .iter()
+            .filter(|(partition, loss)| is_undone(**partition, **loss))
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in undone {
+            self.truth.find_again(n, partition, copies.joining.contains(&partition));
         }
     }
 

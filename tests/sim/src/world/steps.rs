@@ -75,6 +75,9 @@ impl World {
             let twin = self.nodes[n].build(actor);
             self.nodes[n].cells[actor].twin = Some(Twin::new(twin.into_machine()));
         }
+        if let Some(shard) = actor.checked_sub(FIRST_SHARD).and_then(|shard| u32::try_from(shard).ok()) {
+            self.nodes[n].copies.remove(&shard);
+        }
         let cell = &mut self.nodes[n].cells[actor];
         cell.actor = Some(built);
         let (facts, held) = (cell.facts(), std::mem::take(&mut cell.held));
