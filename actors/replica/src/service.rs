@@ -38,6 +38,8 @@ impl Replica {
         let generation = self.engine.generation();
         if self.told_tables != Some(generation) {
             self.told_tables = Some(generation);
+            let bytes = self.engine.tree_bytes();
+            out.count(Count::TreeBytes { shard, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) });
             let tables = self.engine.tables();
             out.count(Count::Tables { shard, tables: u64::try_from(tables.len()).unwrap_or(u64::MAX) });
             out.publish(Fact::TablesChanged { shard, tables });

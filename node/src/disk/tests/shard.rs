@@ -3,7 +3,7 @@
 use super::{Node, open_with};
 use crate::disk::{Asker, DiskConfig};
 use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, Outbox, Ticket};
-use anser_model::merkle::Fingerprint;
+use anser_model::merkle::{Fingerprint, Tree};
 use anser_model::ring::Within;
 use anser_model::state::{Seen, Write};
 use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
@@ -18,10 +18,18 @@ const LIFE: u32 = 2;
 /// Blocks that one look-up may need.
 const FETCHES_MAX: usize = 1000;
 
+/// So many partitions have keys.
+pub const PARTITIONS: u16 = 5;
+
+/// Where a number's key is within its partition.
+pub fn within(number: u32) -> Within {
+    Within(number.wrapping_mul(0x9e37_79b9))
+}
+
 /// The store key of a number.
 pub fn key(number: u32) -> StoreKey {
-    let partition = PartitionId(u16::try_from(number % 5).unwrap());
-    let within = Within(number.wrapping_mul(0x9e37_79b9));
+    let partition = PartitionId(u16::try_from(number % u32::from(PARTITIONS)).unwrap());
+    let within = within(number);
     StoreKey::new(
         partition,
         KeyspaceId(1),
@@ -50,7 +58,7 @@ pub fn whole_state(seed: u64, value: Bytes) -> Bytes {
 }
 
 /// What a state counts as in its hash tree.
-fn counts(key: &StoreKey, state: &Bytes) -> Fingerprint {
+pub fn counts(key: &StoreKey, state: &Bytes) -> Fingerprint {
     fingerprint_of(key.as_bytes(), state).unwrap()
 }
 
@@ -109,6 +117,11 @@ impl Shard {
     /// How many tables it has.
     pub fn tables(&self) -> usize {
         self.engine.tables().len()
+    }
+
+    /// The hash tree of a partition's keys.
+    pub fn leaves(&self, partition: u16) -> Option<&Tree> {
+        self.engine.leaves(PartitionId(partition), KeyspaceId(1))
     }
 
     /// Writes a key's whole state; durable with the next [`Shard::sync`].
