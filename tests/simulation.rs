@@ -92,15 +92,3 @@ fn what_a_receipt_settles_stays_settled() {
 fn two_writes_minted_in_both_orders_are_not_both_gone() {
     found_once(&[(27, "faults"), (48, "faults"), (178, "faults"), (23, "churn"), (27, "churn")]);
 }
-
-/// Open: nobody tells a folder that was put back from an old copy from the newest, and it has forgotten what it acknowledged.
-/// When this fails, it is closed: the profile belongs among the others then.
-#[test]
-fn an_old_copy_of_a_folder_forgets_what_it_acknowledged() {
-    let profile = profile("old_copies").expect("it is there");
-    let forgets = |seed| {
-        let report = run(seed, &profile, &Options::default());
-        report.violation.is_some_and(|violation| violation.invariant == "reads_see_acked_writes")
-    };
-    assert!((0..40).any(forgets), "no seed of 40 noticed");
-}

@@ -1,4 +1,4 @@
-//! Data folders that are deleted or damaged: the node takes its seat again and is refilled, and then holds all that was stored.
+//! Data folders that are deleted, damaged, or put back from an old copy: the node takes its seat again and is refilled, and then holds all that was stored.
 
 use crate::harness::{READY_WITHIN, Setup, TestCluster, TestNode, block_on, wait_for};
 use crate::ledger::{keyspace, name, read_all};
@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const KEYS: usize = 300;
 const STAY_DOWN: Setup = Setup { words: &["--no-restart"], settings: &[], alone: false };
 const VALUE_BYTES: usize = 2000;
+/// How long it takes at most until others remember, durably, how far a folder is.
+const TOLD_WITHIN: Duration = Duration::from_secs(8);
 
 fn value(key: usize, round: u8) -> Vec<u8> {
     let mut value = format!("{round}:{key:05}:").into_bytes();
@@ -80,6 +83,47 @@ fn a_node_whose_folder_was_deleted_is_refilled() {
     block_on(holds_all_alone(&cluster, 1, 1));
 }
 
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() {
+            copy_dir(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+/// What lies beside a node's data folder.
+fn beside(node: &TestNode) -> Vec<String> {
+    let entries = fs::read_dir(&node.folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn an_old_copy_of_a_folder_is_recognised_set_aside_and_refilled() {
+    let mut cluster = TestCluster::start_as(STAY_DOWN);
+    block_on(async { write_all(&cluster.client().await, 1).await });
+    cluster.stop();
+    let folder = data(&cluster.nodes[0]);
+    let copy = cluster.scratch().join("copy");
+    copy_dir(&folder, &copy);
+
+    cluster.run_dev();
+    cluster.wait_whole();
+    block_on(async { write_all(&cluster.client().await, 2).await });
+    // The others remember how far it was once they were told.
+    std::thread::park_timeout(TOLD_WITHIN);
+    cluster.stop();
+    fs::remove_dir_all(&folder).unwrap();
+    copy_dir(&copy, &folder);
+    cluster.run_dev();
+    wait_refilled(&cluster, 0);
+    assert!(beside(&cluster.nodes[0]).iter().any(|name| name == "data.aside-1"));
+    block_on(holds_all_alone(&cluster, 0, 2));
+}
+
 #[test]
 fn a_damaged_folder_is_set_aside_and_refilled() {
     let mut cluster = TestCluster::start_as(STAY_DOWN);
@@ -93,8 +137,6 @@ fn a_damaged_folder_is_set_aside_and_refilled() {
     drop(file);
     cluster.run_dev();
     wait_refilled(&cluster, 2);
-    let beside = fs::read_dir(&cluster.nodes[2].folder).unwrap();
-    let names: Vec<String> = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(names.iter().any(|name| name == "data.aside-1"), "{names:?}");
+    assert!(beside(&cluster.nodes[2]).iter().any(|name| name == "data.aside-1"));
     block_on(holds_all_alone(&cluster, 2, 1));
 }

@@ -127,6 +127,8 @@ impl Machine for Coordinator {
                 Fact::ShardChanged { .. }
                 | Fact::TablesChanged { .. }
                 | Fact::RoomChanged(_)
+                | Fact::LogGrown { .. }
+                | Fact::FolderJudged(_)
                 | Fact::PeerSeen { .. },
             )
             | Event::Own(_) => {}

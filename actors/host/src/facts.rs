@@ -1,7 +1,7 @@
 //! The newest fact of each kind. A fact is a whole, so this is all a rebuilt machine needs to be told; and since newer
 //! facts replace older ones, facts that wait for an actor take bounded room.
 
-use anser_machine::{CopiesSummary, Fact, Peers, Room, TableSummary};
+use anser_machine::{CopiesSummary, Fact, FolderTrust, Peers, Room, TableSummary};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
     room: Option<Room>,
+    grown: BTreeMap<u32, u64>,
+    folder: Option<FolderTrust>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }
 
@@ -40,6 +42,10 @@ impl Facts {
                 self.tables.insert(shard, tables);
             }
             Fact::RoomChanged(room) => self.room = Some(room),
+            Fact::LogGrown { shard, records } => {
+                self.grown.insert(shard, records);
+            }
+            Fact::FolderJudged(trust) => self.folder = Some(trust),
             Fact::PeerSeen { node, address } => {
                 if self.seen.len() < SEEN_MAX || self.seen.contains_key(&address) {
                     self.seen.insert(address, node);
@@ -56,8 +62,8 @@ impl Facts {
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         let wholes = self.ring.is_none() && self.peers.is_none() && self.shards.is_empty();
-        let shards = self.copies.is_empty() && self.tables.is_empty();
-        wholes && shards && self.room.is_none() && self.seen.is_empty()
+        let shards = self.copies.is_empty() && self.tables.is_empty() && self.grown.is_empty();
+        wholes && shards && self.room.is_none() && self.folder.is_none() && self.seen.is_empty()
     }
 
     /// All of them, in a fixed order.
@@ -70,8 +76,11 @@ impl Facts {
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
         let room = self.room.iter().copied().map(Fact::RoomChanged);
+        let grown = self.grown.iter().map(|(&shard, &records)| Fact::LogGrown { shard, records });
+        let folder = self.folder.iter().copied().map(Fact::FolderJudged);
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(copies).chain(tables).chain(room).chain(seen).collect()
+        let wholes = ring.chain(peers).chain(room).chain(folder);
+        wholes.chain(shards).chain(copies).chain(tables).chain(grown).chain(seen).collect()
     }
 }
 

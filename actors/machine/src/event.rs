@@ -55,6 +55,15 @@ pub enum Fact {
     },
     /// The node's disk has more or less room than before.
     RoomChanged(Room),
+    /// A shard's log has so many records durably, since its folder was made. Not told for each.
+    LogGrown {
+        /// Which shard.
+        shard: u32,
+        /// How many.
+        records: u64,
+    },
+    /// How far the node may trust its data folder, by what other members remember of it.
+    FolderJudged(FolderTrust),
     /// A node said hello on a connection that this one dialled to an address (a seed's, say). An event, not a whole: hosts
     /// hand it on once and never replay it.
     PeerSeen {
@@ -62,6 +71,18 @@ pub enum Fact {
         node: NodeId,
         /// Where.
         address: SocketAddr,
+    },
+}
+
+/// How far a node may trust its data folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderTrust {
+    /// Nobody remembers it to have been further than it is: what was acknowledged is in it.
+    Sound,
+    /// It is an old copy: others remember more of it than it holds, or another one in its place. Nothing of it may be shown.
+    Old {
+        /// Whether it may be set aside and refilled: enough of the others are sound, and none of them is old too.
+        replaceable: bool,
     },
 }
 

@@ -17,7 +17,7 @@ pub use disk::{
     Depths, DiskRequest, Entries, Feedback, Frozen, Group, Headed, LogRecord, Lsn, SlotName, Stored,
     StoredTable, TableId, Ticket,
 };
-pub use event::{CopiesSummary, Event, Fact, PeerView, Peers, Room, RoomLevel, TableSummary};
+pub use event::{CopiesSummary, Event, Fact, FolderTrust, PeerView, Peers, Room, RoomLevel, TableSummary};
 pub use outbox::{Effect, Outbox};
 pub use random::Random;
 

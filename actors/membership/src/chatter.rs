@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use anser_machine::{DiskRequest, Outbox, SlotName};
 use anser_model::ring::Record;
 use anser_model::{NodeId, Step};
-use anser_proto::gossip::{Gossip, PeerState, RUMOURS_PER_DATAGRAM_MAX, Rumour};
+use anser_proto::gossip::{Gossip, Heard, Mark, PeerState, RUMOURS_PER_DATAGRAM_MAX, Rumour};
 use anser_proto::{Address, Body, OpId, Role, Tick};
 use bytes::Bytes;
 
@@ -47,13 +47,17 @@ impl Membership {
             self.gossip(now, speaker, Gossip::PullRing { have: self.ring.step() }, out);
         }
         match gossip {
-            Gossip::Probe { rumours } => {
+            Gossip::Probe { rumours, mark } => {
                 self.hear_all(now, speaker, &rumours, out);
-                let rumours = self.rumours_for(&speaker);
-                self.reply(now, from, op, Gossip::ProbeAck { rumours }, out);
+                let heard = self.hear_mark(speaker, &mark, None);
+                let (rumours, mark) = (self.rumours_for(&speaker), self.own.mark());
+                self.reply(now, from, op, Gossip::ProbeAck { rumours, mark, heard }, out);
             }
-            Gossip::ProbeAck { rumours } => {
+            Gossip::ProbeAck { rumours, mark, heard } => {
                 self.hear_all(now, speaker, &rumours, out);
+                // An answer to a former process may be about another folder.
+                let heard = (op.life == self.config.life).then_some(heard);
+                self.hear_mark(speaker, &mark, heard);
                 self.on_answered(now, op, &speaker, out);
             }
             Gossip::ProbeFor { target, rumours } => {
@@ -80,10 +84,26 @@ impl Membership {
         self.meet(now, speaker, out);
     }
 
+    /// Takes in how far a member's folder is, and what it remembers of this node's. What is remembered here of its.
+    fn hear_mark(&mut self, speaker: NodeId, mark: &Mark, heard: Option<Heard>) -> Heard {
+        if self.ring.counts(&speaker) != Some(true) {
+            return Heard::Nothing;
+        }
+        self.own.hear(speaker, mark.trust, heard);
+        self.folders.hear(speaker, mark)
+    }
+
+    /// Asks somebody whether it is there, with fresh rumours.
+    pub(crate) fn probe(&mut self, now: Tick, to: NodeId, op: OpId, out: &mut Outbox) {
+        let (rumours, mark) = (self.rumours_for(&to), self.own.mark());
+        let to = Address { node: to, role: Role::Membership, slot: 0 };
+        self.reply(now, to, op, Gossip::Probe { rumours, mark }, out);
+    }
+
     /// Sends fresh rumours to somebody, in a probe whose answer isn't waited for.
     pub(crate) fn send_rumours(&mut self, now: Tick, to: NodeId, out: &mut Outbox) {
-        let rumours = self.rumours_for(&to);
-        self.gossip(now, to, Gossip::Probe { rumours }, out);
+        let op = self.next_op();
+        self.probe(now, to, op, out);
     }
 
     /// Says everything to somebody, for everything it believes.
@@ -203,9 +223,7 @@ impl Membership {
         let until = now.plus_ms(self.config.probing.direct_timeout_ms);
         let stage = Stage::Relayed(asker, asked);
         if self.detector.begin(op.seq, Probe { target, incarnation, sent: now, stage, until }) {
-            let rumours = self.rumours_for(&target);
-            let to = Address { node: target, role: Role::Membership, slot: 0 };
-            self.reply(now, to, op, Gossip::Probe { rumours }, out);
+            self.probe(now, target, op, out);
         }
     }
 

@@ -10,6 +10,8 @@ use core::net::SocketAddr;
 pub struct Config {
     /// Its identity.
     pub member: Member,
+    /// Shards of its data folder.
+    pub shards: u32,
     /// Its name.
     pub name: NodeName,
     /// Its data centre.

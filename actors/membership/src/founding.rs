@@ -109,6 +109,7 @@ impl Membership {
         let ring = &self.ring;
         let counts = |node: &NodeId| ring.counts(node) == Some(true);
         self.peers.retain(counts);
+        self.folders.retain(counts);
         self.spread.retain(|node| *node == me || counts(node));
         out.publish(Fact::RingAdopted(record));
         let addresses = core::mem::take(&mut self.founding.addresses);
@@ -122,6 +123,9 @@ impl Membership {
     /// The addresses are durable.
     pub(crate) fn on_peers_saved(&mut self, out: &mut Outbox) {
         self.founding.peers_saves = self.founding.peers_saves.saturating_sub(1);
+        if self.founding.peers_saves == 0 {
+            self.folders.saved();
+        }
         self.answer_waiters(out);
     }
 

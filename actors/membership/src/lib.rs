@@ -15,6 +15,7 @@ mod chatter;
 mod claim;
 mod config;
 mod detector;
+mod folders;
 mod founding;
 mod membership;
 mod peers;

@@ -6,17 +6,19 @@
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::detector::{Detector, LATE_MS};
+use crate::folders::{Folders, Other, OwnFolder};
 use crate::founding::Founding;
 use crate::peers::PeerTable;
 use crate::probing::Timers;
 use crate::ring_keeper::RingKeeper;
 use crate::rumours::Spread;
-use crate::slots::{decode_incarnation, decode_peers, encode_incarnation, encode_peers};
+use crate::slots::{KeptPeers, decode_incarnation, decode_peers, encode_incarnation, encode_peers};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use anser_machine::{DiskRequest, Event, Fact, Feedback, Machine, Now, Outbox, Random, SlotName};
-use anser_model::NodeId;
+use anser_model::{FolderId, NodeId};
 use anser_proto::client::ClientRequest;
+use anser_proto::gossip::PeerState;
 use anser_proto::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 use bytes::Bytes;
 
@@ -58,6 +60,9 @@ pub struct Membership {
     pub(crate) detector: Detector,
     pub(crate) timers: Timers,
     pub(crate) founding: Founding,
+    /// This node's data folder, as the others remember it, and theirs.
+    pub(crate) own: OwnFolder,
+    pub(crate) folders: Folders,
     /// Who told of a rumour that this node refutes, and is to hear so first.
     pub(crate) tellers: BTreeSet<NodeId>,
     pub(crate) disk_failed: bool,
@@ -70,6 +75,8 @@ impl Membership {
     pub fn new(config: Config) -> Membership {
         Membership {
             random: Random::new(config.random_seed),
+            own: OwnFolder::new(config.member.folder, config.shards),
+            folders: Folders::default(),
             config,
             claim: Claim::default(),
             ring: RingKeeper::default(),
@@ -199,14 +206,16 @@ impl Membership {
         };
         // A damaged incarnation or address book only costs time: a rumour of the higher one is refuted, addresses are learnt.
         let incarnation = incarnation.as_deref().and_then(|bytes| decode_incarnation(bytes).ok());
-        let addresses = peers.as_deref().and_then(|bytes| decode_peers(bytes).ok()).unwrap_or_default();
+        // So does what is remembered of folders: an old copy is then recognised by others only.
+        let peers = peers.as_deref().and_then(|bytes| decode_peers(bytes).ok()).unwrap_or_default();
+        self.folders = Folders::restored(peers.folders);
         self.phase = Phase::Loaded;
         self.claim = Claim::restored(incarnation);
         self.ring = ring;
         if let Some(record) = self.ring.newest() {
             out.publish(Fact::RingAdopted(record.clone()));
         }
-        for (node, address) in addresses {
+        for (node, address) in peers.addresses {
             self.learn_address(now, node, address);
         }
         self.peers.take_addresses();
@@ -222,6 +231,7 @@ impl Membership {
         self.spread.add(me);
         if begins {
             self.begin_timers(now);
+            self.own.ask(now);
             self.peers.give_time(self.suspect_until(now, 0));
             self.greet_all(now);
         }
@@ -235,14 +245,28 @@ impl Membership {
         self.admits(&node) && self.peers.note_address(node, address, self.suspect_until(now, 0))
     }
 
-    /// Writes the address book, with some addresses more.
+    /// The other members; none before there is a ring.
+    pub(crate) fn others(&self) -> Option<Vec<Other>> {
+        let nodes = self.ring.newest()?.roster.iter().map(|entry| entry.member.node);
+        let is_dead = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.state == PeerState::Dead);
+        let others = nodes.filter(|node| *node != self.me());
+        Some(others.map(|node| Other { node, is_dead: is_dead(&node) }).collect())
+    }
+
+    /// What this node will remember of a peer's folder after a crash: which one, and how many records it held.
+    pub fn remembers(&self, node: &NodeId) -> Option<(FolderId, u64)> {
+        self.folders.durable(node).map(|known| (known.folder, known.records))
+    }
+
+    /// Writes the address book, with some addresses more, and what is remembered of folders.
     pub(crate) fn save_peers(&mut self, more: &[(NodeId, core::net::SocketAddr)], out: &mut Outbox) {
         let mut addresses = self.peers.take_addresses();
         let known: BTreeSet<NodeId> = addresses.iter().map(|(node, _)| *node).collect();
         let unknown = more.iter().filter(|(node, _)| !known.contains(node));
         addresses.extend(unknown.copied().collect::<Vec<_>>());
         self.founding.peers_saves += 1;
-        out.disk(DiskRequest::Save { slot: SlotName::Peers, bytes: encode_peers(&addresses) });
+        let kept = KeptPeers { addresses, folders: self.folders.begin_save() };
+        out.disk(DiskRequest::Save { slot: SlotName::Peers, bytes: encode_peers(&kept) });
     }
 
     /// A node that was away must not judge others by that time; after long it says that it is back.
@@ -272,6 +296,7 @@ impl Membership {
             let bytes = encode_incarnation(incarnation);
             out.disk(DiskRequest::Save { slot: SlotName::Incarnation, bytes });
         }
+        self.judge_folder(now, out);
         if let Some(peers) = self.peers.take_change() {
             out.publish(Fact::PeersChanged(peers.into()));
         }
@@ -293,8 +318,10 @@ impl Machine for Membership {
                 }
             }
             // Its own facts, or nothing to it.
+            Event::Fact(Fact::LogGrown { shard, records }) => self.own.grow(shard, records),
             Event::Fact(
                 Fact::RingAdopted(_)
+                | Fact::FolderJudged(_)
                 | Fact::PeersChanged(_)
                 | Fact::ShardChanged { .. }
                 | Fact::CopiesChanged { .. }

@@ -5,9 +5,10 @@
 
 use crate::config::Probing;
 use crate::detector::{Probe, Stage};
+use crate::folders::ASK_GAP_MS;
 use crate::membership::Membership;
 use alloc::vec::Vec;
-use anser_machine::Outbox;
+use anser_machine::{Fact, Outbox};
 use anser_model::NodeId;
 use anser_proto::gossip::{Gossip, PeerState};
 use anser_proto::{Address, OpId, Role, Tick};
@@ -42,6 +43,7 @@ pub(crate) struct Timers {
     save_peers: Option<Tick>,
     save_after: Tick,
     exchange_after: Tick,
+    ask: Option<Tick>,
 }
 
 impl Timers {
@@ -79,9 +81,14 @@ impl Membership {
         } else if timers.gossip.is_none() {
             timers.gossip = Some(now.max(timers.gossip_after));
         }
-        if self.peers.addresses_changed() && timers.save_peers.is_none() && !self.disk_failed {
+        let unsaved = self.peers.addresses_changed() || self.folders.changed();
+        if unsaved && timers.save_peers.is_none() && !self.disk_failed {
             timers.save_peers = Some(now.plus_ms(SAVE_DELAY_MS).max(timers.save_after));
         }
+        timers.ask = match self.own.is_asking() {
+            true => timers.ask.or(Some(now.plus_ms(ASK_GAP_MS))),
+            false => None,
+        };
     }
 
     /// The next timer, and what it is for.
@@ -92,7 +99,9 @@ impl Membership {
         let sometimes = [
             (timers.gossip, "gossip"),
             (timers.greet, "greet"),
-            (timers.save_peers, "save addresses"),
+            (timers.save_peers, "save what is kept of peers"),
+            (timers.ask, "ask for the folder"),
+            (self.own.until(), "trust the folder"),
             (self.detector.next_due(), "judge a probe"),
             (self.peers.next_overdue(), "end a suspicion"),
         ];
@@ -139,6 +148,10 @@ impl Membership {
         if self.timers.greet.is_some_and(|at| now >= at) {
             self.greet_some(now, out);
         }
+        if self.timers.ask.is_some_and(|at| now >= at) {
+            self.timers.ask = Some(now.plus_ms(ASK_GAP_MS));
+            self.ask_for_folder(now, out);
+        }
         if self.timers.save_peers.is_some_and(|at| now >= at) {
             self.timers.save_peers = None;
             self.timers.save_after = now.plus_ms(SAVE_GAP_MS);
@@ -154,14 +167,8 @@ impl Membership {
         let until = now.plus_ms(self.detector.stretched_ms(self.config.probing.direct_timeout_ms));
         let probe = Probe { target, incarnation, sent: now, stage: Stage::Direct, until };
         if self.detector.begin(op.seq, probe) {
-            self.send_probe(now, op, target, out);
+            self.probe(now, target, op, out);
         }
-    }
-
-    fn send_probe(&mut self, now: Tick, op: OpId, target: NodeId, out: &mut Outbox) {
-        let rumours = self.rumours_for(&target);
-        let to = Address { node: target, role: Role::Membership, slot: 0 };
-        self.reply(now, to, op, Gossip::Probe { rumours }, out);
     }
 
     /// The peer did not answer in time: others are asked to try, and it gets a second chance itself.
@@ -178,7 +185,7 @@ impl Membership {
             let to = Address { node, role: Role::Membership, slot: 0 };
             self.reply(now, to, op, Gossip::ProbeFor { target, rumours }, out);
         }
-        self.send_probe(now, op, target, out);
+        self.probe(now, target, op, out);
     }
 
     /// Nobody reached the peer: it is suspected, unless it was already, or spoke up meanwhile.
@@ -212,6 +219,25 @@ impl Membership {
             self.send_rumours(now, node, out);
         }
         self.timers.greet = (keep > 0).then(|| now.plus_ms(GREETING_GAP_MS));
+    }
+
+    /// Asks those who did not say yet what they remember of this node's folder.
+    fn ask_for_folder(&mut self, now: Tick, out: &mut Outbox) {
+        let unheard: Vec<NodeId> =
+            self.peers.iter().map(|(node, _)| *node).filter(|node| self.own.is_unheard(node)).collect();
+        for node in unheard.into_iter().take(GREETING_BURST) {
+            self.send_rumours(now, node, out);
+        }
+    }
+
+    /// Judges this node's own folder by what is known now.
+    pub(crate) fn judge_folder(&mut self, now: Tick, out: &mut Outbox) {
+        if self.own.is_undecided() {
+            let others = self.others();
+            if let Some(trust) = self.own.judge(now, others.as_deref()) {
+                out.publish(Fact::FolderJudged(trust));
+            }
+        }
     }
 
     /// The peers that seem so, sorted.

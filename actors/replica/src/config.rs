@@ -8,6 +8,9 @@ const PENDING_MAX: usize = 16 * 1024;
 const PENDING_BYTES_MAX: usize = 64 << 20;
 /// How far a write's clock may be ahead of this node's.
 const MAX_DRIFT_MS: u64 = 1000;
+/// Bytes of a page, unless configured.
+const PAGE_BYTES: usize = 128 << 10;
+
 /// What a [`crate::Replica`] is built with.
 #[derive(Clone, Debug)]
 pub struct ReplicaConfig {
@@ -35,6 +38,8 @@ pub struct Limits {
     pub pending_bytes_max: usize,
     /// How far a write's clock may be ahead of this node's, in milliseconds.
     pub max_drift_ms: u64,
+    /// A page that is shown to a copy that is being refilled ends with so many bytes.
+    pub page_bytes: usize,
     /// Memtables and block cache.
     pub engine: anser_storage::Limits,
 }
@@ -45,6 +50,7 @@ impl Default for Limits {
             pending_max: PENDING_MAX,
             pending_bytes_max: PENDING_BYTES_MAX,
             max_drift_ms: MAX_DRIFT_MS,
+            page_bytes: PAGE_BYTES,
             engine: anser_storage::Limits::default(),
         }
     }

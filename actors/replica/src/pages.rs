@@ -17,8 +17,7 @@ use bytes::Bytes;
 
 /// Most pages that are gathered at once.
 const GATHERS_MAX: usize = 8;
-/// A page ends with so many bytes, or keys.
-const PAGE_BYTES: usize = 128 << 10;
+/// A page ends with so many keys, or the configured bytes.
 const PAGE_ENTRIES_MAX: usize = 1024;
 
 /// A request for a page.
@@ -50,13 +49,13 @@ pub(crate) struct Pages {
 }
 
 impl PageRequest {
-    fn scan(&self, holdings: &Holdings) -> Scan {
+    fn scan(&self, holdings: &Holdings, bytes_max: usize) -> Scan {
         let store_key = |place: &PagePlace| {
             let (_, within) = holdings.place_of(place.keyspace, &place.key);
             StoreKey::new(self.partition, place.keyspace, within, &place.key)
         };
         let after = self.after.as_ref().map(store_key);
-        Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, PAGE_BYTES)
+        Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, bytes_max)
     }
 }
 
@@ -105,7 +104,7 @@ impl Replica {
             request.asker.refuse(Refusal::NotServing, self.step(), out);
             return;
         };
-        let scan = request.scan(holdings);
+        let scan = request.scan(holdings, self.config.limits.page_bytes);
         self.gather(now, Gather { request, scan, missing: 0, stale: false }, out);
     }
 
@@ -121,7 +120,7 @@ impl Replica {
         if let Some(holdings) = &self.holdings
             && core::mem::take(&mut gather.stale)
         {
-            gather.scan = gather.request.scan(holdings);
+            gather.scan = gather.request.scan(holdings, self.config.limits.page_bytes);
         }
         match self.engine.scan(&gather.scan) {
             Scanned::Page(page) => self.show(&asker, page, out),
@@ -175,7 +174,12 @@ impl Replica {
                 admit_page(request, holdings, &self.fences)
             }
             (
-                Phase::New | Phase::ReadingCopies | Phase::ReadingTables | Phase::ReadingLog | Phase::Serving,
+                Phase::New
+                | Phase::ReadingCopies
+                | Phase::ReadingTables
+                | Phase::ReadingLog
+                | Phase::ReadBack
+                | Phase::Serving,
                 _,
             ) => Err(Refusal::NotServing),
         }

@@ -1,10 +1,13 @@
-//! Reading back: which copies may be trusted, tables, then the log, then the shard serves. A log record that can't be read
-//! stops it; tables that can't be are lost, with their groups.
+//! Reading back: which copies may be trusted, tables, then the log; then the shard serves, once the folder is known to be no
+//! old copy of itself. A log record that can't be read stops it; tables that can't be are lost, with their groups.
 
 use crate::replica::{Phase, Replica};
 use alloc::vec::Vec;
-use anser_machine::{Group, LogRecord, Lsn, Now, Outbox, StoredTable, TableId};
+use anser_machine::{Fact, FolderTrust, Group, LogRecord, Lsn, Now, Outbox, StoredTable, TableId};
 use anser_proto::Refusal;
+
+/// Between two words on how far the log is.
+const GROWTH_GAP_MS: u64 = 250;
 
 impl Replica {
     /// The tables that there are.
@@ -47,11 +50,47 @@ impl Replica {
         // to the system, is so by now.
         self.next = next;
         self.durable = next.0.checked_sub(1).map(Lsn);
-        self.phase = Phase::Serving;
+        self.phase = Phase::ReadBack;
         self.flush_if_due(out);
         self.count_levels(out);
-        self.publish_serving(out);
-        self.go_on_refilling(now, out);
+        self.tell_growth(now, out);
+        self.serve_if_sound(now, out);
+    }
+
+    /// Whether the folder is an old copy of itself is known, or known better.
+    pub(crate) fn on_folder_judged(&mut self, now: Now, trust: FolderTrust, out: &mut Outbox) {
+        match trust {
+            FolderTrust::Sound => {
+                self.is_sound = true;
+                self.serve_if_sound(now, out);
+            }
+            FolderTrust::Old { .. } => self.stop(Refusal::NotServing, out),
+        }
+    }
+
+    /// The copies answer once they are read back, and are what others remember of them at least.
+    fn serve_if_sound(&mut self, now: Now, out: &mut Outbox) {
+        if self.phase == Phase::ReadBack && self.is_sound {
+            self.phase = Phase::Serving;
+            self.publish_serving(out);
+            self.go_on_refilling(now, out);
+        }
+    }
+
+    /// Tells the node how far the log is: whoever remembers it knows an older copy of the folder by it.
+    fn tell_growth(&mut self, now: Now, out: &mut Outbox) {
+        let records = self.durable.map_or(0, |durable| durable.0.saturating_add(1));
+        self.told_records = (records, now.tick);
+        out.publish(Fact::LogGrown { shard: self.config.shard, records });
+    }
+
+    /// The same, not for each sync.
+    pub(crate) fn tell_growth_sometimes(&mut self, now: Now, out: &mut Outbox) {
+        let (told, at) = self.told_records;
+        let has_grown = self.durable.is_some_and(|durable| durable.0 >= told);
+        if has_grown && now.tick.since_us(at) >= GROWTH_GAP_MS * 1000 {
+            self.tell_growth(now, out);
+        }
     }
 
     /// A frozen memtable is in tables now.
@@ -84,6 +123,6 @@ impl Replica {
     }
 
     pub(crate) fn has_tables(&self) -> bool {
-        matches!(self.phase, Phase::ReadingLog | Phase::Serving)
+        matches!(self.phase, Phase::ReadingLog | Phase::ReadBack | Phase::Serving)
     }
 }

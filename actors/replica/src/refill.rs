@@ -271,7 +271,10 @@ impl Replica {
     pub(crate) fn on_refill_answer(&mut self, now: Now, answer: Envelope, out: &mut Outbox) {
         let Envelope { from, to, op, body, .. } = answer;
         let Ok(partition) = u16::try_from(to.slot).map(PartitionId) else { return };
-        if op.life != self.config.life || from.role != Role::Replica {
+        // A shard that has stopped takes nothing in any more.
+        let is_heard =
+            self.phase == Phase::Serving && op.life == self.config.life && from.role == Role::Replica;
+        if !is_heard {
             return;
         }
         let Some(work) = self.refill.works.get_mut(&partition) else { return };

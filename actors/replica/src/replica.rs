@@ -35,6 +35,8 @@ pub(crate) enum Phase {
     ReadingTables,
     /// The log is being read back.
     ReadingLog,
+    /// All is read back; whether the folder is an old copy of itself is not known yet.
+    ReadBack,
     /// The copies answer, given a ring.
     Serving,
     /// They don't any more, for this reason, until the machine is rebuilt.
@@ -57,6 +59,10 @@ pub struct Replica {
     pub(crate) next: Lsn,
     /// The last synced position; none is before every other.
     pub(crate) durable: Option<Lsn>,
+    /// Whether the folder is known to be no old copy of itself.
+    pub(crate) is_sound: bool,
+    /// How many records of the log the node was told of, and when.
+    pub(crate) told_records: (u64, Tick),
     /// The last counter of this Life. One for all keys of the shard: a context claims dots of its own key only.
     pub(crate) counter: u64,
     pub(crate) pending: Pending,
@@ -131,6 +137,8 @@ impl Replica {
             engine: Engine::new(limits.engine),
             next: Lsn(0),
             durable: None,
+            is_sound: false,
+            told_records: (0, Tick(0)),
             counter: 0,
             pending: Pending::default(),
             budget: Budget::new(limits.pending_max, limits.pending_bytes_max),
@@ -181,7 +189,12 @@ impl Replica {
                 admit(&operation, &self.config.member.node, holdings, serves, &self.fences)
             }
             (
-                Phase::New | Phase::ReadingCopies | Phase::ReadingTables | Phase::ReadingLog | Phase::Serving,
+                Phase::New
+                | Phase::ReadingCopies
+                | Phase::ReadingTables
+                | Phase::ReadingLog
+                | Phase::ReadBack
+                | Phase::Serving,
                 _,
             ) => Err(Refusal::NotServing),
         };
@@ -350,12 +363,14 @@ impl Machine for Replica {
             Event::Own(feedback) => self.on_feedback(now, feedback, out),
             Event::Fact(Fact::RingAdopted(record)) => self.on_ring(now, record, out),
             Event::Fact(Fact::RoomChanged(room)) => self.room = room.level,
+            Event::Fact(Fact::FolderJudged(trust)) => self.on_folder_judged(now, trust, out),
             // A copy that is refilled asks the others whether they seem up or not.
             Event::Fact(
                 Fact::PeersChanged(_)
                 | Fact::PeerSeen { .. }
                 | Fact::ShardChanged { .. }
                 | Fact::CopiesChanged { .. }
+                | Fact::LogGrown { .. }
                 | Fact::TablesChanged { .. },
             ) => {}
         }
@@ -365,7 +380,11 @@ impl Machine for Replica {
         match self.phase {
             Phase::New => Some((Tick(0), "recover")),
             Phase::Serving => self.refill.wakes_at().map(|at| (at, "refill")),
-            Phase::ReadingCopies | Phase::ReadingTables | Phase::ReadingLog | Phase::Stopped(_) => None,
+            Phase::ReadingCopies
+            | Phase::ReadingTables
+            | Phase::ReadingLog
+            | Phase::ReadBack
+            | Phase::Stopped(_) => None,
         }
     }
 

@@ -20,6 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How often processes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a founding that failed is tried again.
+const FOUND_AGAIN_MAX: u32 = 20;
 /// How long nodes get to stop by themselves.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 /// How long a new cluster gets until every node serves.
@@ -86,7 +88,7 @@ impl Cluster {
     /// Waits until every node serves; founds the cluster on the way. A node that ends meanwhile is an error.
     pub async fn ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        let mut founded = false;
+        let (mut founded, mut refused) = (false, 0);
         loop {
             for process in &mut self.processes {
                 if let Some(status) = process.ended()? {
@@ -99,8 +101,12 @@ impl Cluster {
                 }
             }
             if !founded && self.all_answer("/live", true).await {
-                self.found().await?;
-                founded = true;
+                match self.found().await {
+                    Ok(()) => founded = true,
+                    // A node that sets its data folder aside starts anew, and does not answer just then.
+                    Err(_) if refused < FOUND_AGAIN_MAX => refused += 1,
+                    Err(error) => return Err(error),
+                }
             }
             if founded && self.all_answer("/ready", false).await {
                 return Ok(());

@@ -118,7 +118,7 @@ pub(super) struct Folder {
 }
 
 /// Renames a folder that can't be trusted to a free name beside it, for an operator to look at; nothing in it is changed.
-pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
+pub fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
     let io = |error: io::Error| OpenError::io(dir, &error);
     let real = dir.canonicalize().map_err(io)?;
     for number in 1..=ASIDE_MAX {

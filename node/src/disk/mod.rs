@@ -24,7 +24,7 @@ mod works;
 #[cfg(test)]
 mod tests;
 
-pub use folder::{FORMAT, OpenError};
+pub use folder::{FORMAT, OpenError, set_aside};
 pub use port::{Asker, DiskHandle, FeedbackSink};
 
 use anser_model::{FolderId, NodeId};

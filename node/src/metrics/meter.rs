@@ -158,6 +158,8 @@ impl Meter {
             | Fact::TablesChanged { .. }
             | Fact::CopiesChanged { .. }
             | Fact::RoomChanged(_)
+            | Fact::LogGrown { .. }
+            | Fact::FolderJudged(_)
             | Fact::PeerSeen { .. } => return,
         }
         if let Some(record) = &seen.record {

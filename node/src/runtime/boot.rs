@@ -6,13 +6,14 @@
 use super::budget::Budget;
 use super::clock::Clock;
 use super::heap;
+use super::restart;
 use super::room::{self, Space};
 use super::roster;
 use super::switchboard::Switchboard;
 use super::threads::Arbiters;
 use super::view::NodeView;
 use crate::config::{ByteSize, Config, LogFormat};
-use crate::disk::{Disk, DiskConfig, FeedbackSink, OpenedFolder};
+use crate::disk::{self, Disk, DiskConfig, FeedbackSink, OpenedFolder};
 use crate::{http, metrics};
 use anser_host::Watchdog;
 use anser_host::runtime::System;
@@ -67,7 +68,27 @@ pub fn run(args: &NodeArgs) -> Result<()> {
     heap::settle();
     let config = Config::load(&args.config)?;
     start_log(&config)?;
-    System::new().block_on(serve(config, args.supervised))
+    let data_dir = config.data_dir.clone();
+    match System::new().block_on(serve(config, args.supervised))? {
+        Ended::Told => Ok(()),
+        Ended::FolderIsOld => {
+            let aside = disk::set_aside(&data_dir)?;
+            tracing::error!(
+                "the data folder was an older copy of itself, as other members remember; it is {} now, and an empty one takes \
+                 its place and is refilled",
+                aside.display()
+            );
+            Err(restart::in_place()).context("starting anew with an empty data folder")
+        }
+    }
+}
+
+/// Why a node stopped.
+enum Ended {
+    /// Somebody said so.
+    Told,
+    /// Its data folder is an old copy.
+    FolderIsOld,
 }
 
 fn start_log(config: &Config) -> Result<()> {
@@ -84,15 +105,18 @@ fn start_log(config: &Config) -> Result<()> {
     started.map_err(|error| anyhow!("the log can't be started: {error}"))
 }
 
-async fn serve(config: Config, supervised: bool) -> Result<()> {
+async fn serve(config: Config, supervised: bool) -> Result<Ended> {
     // Listening for signals comes first: one that arrives during the start ends it in order.
     let told_to_stop = stop_signal(supervised)?;
     let node = Node::start(config).await?;
-    told_to_stop.await;
+    let ended = tokio::select! {
+        () = told_to_stop => Ended::Told,
+        () = node.switchboard.peers().folder_is_replaceable() => Ended::FolderIsOld,
+    };
     tracing::info!("stopping");
     node.stop().await?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(ended)
 }
 
 /// A running node: all that must be ended in order.

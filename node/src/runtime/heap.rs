@@ -4,8 +4,7 @@
 //! threads, which hand on what they allocate, that is some 60 MB that nothing is in. Two heaps are as fast. glibc takes the
 //! number from the environment only, at a process's start.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use super::restart;
 
 /// glibc's variable.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
@@ -15,9 +14,7 @@ const ARENAS_MAX: &str = "2";
 /// the node runs with what it has.
 pub(super) fn settle() {
     if std::env::var_os(ARENAS).is_none() {
-        let mut args = std::env::args_os();
-        let name = args.next().unwrap_or_default();
-        let error = Command::new("/proc/self/exe").arg0(name).args(args).env(ARENAS, ARENAS_MAX).exec();
+        let error = restart::in_place_with(&[(ARENAS, ARENAS_MAX)]);
         // Only reached when it was not done.
         tracing::debug!(%error, "the heap is as it is");
     }

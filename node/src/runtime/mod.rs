@@ -9,6 +9,7 @@ mod budget;
 mod clock;
 mod heap;
 mod peers;
+mod restart;
 mod room;
 mod roster;
 mod switchboard;

@@ -1,12 +1,13 @@
 //! What the node knows of the ring and of its peers, for the network, the pages and the gauges.
 
-use anser_machine::{CopiesSummary, Fact, Peers};
+use anser_machine::{CopiesSummary, Fact, FolderTrust, Peers};
 use anser_model::NodeId;
 use anser_model::ring::Record;
 use anser_proto::Envelope;
 use anser_quic::{ClusterCell, Direction, NetworkHandle, Traffic};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::Notify;
 
 /// A line of progress comes with so many partitions refilled.
 const PROGRESS_PARTITIONS: usize = 16;
@@ -17,6 +18,8 @@ pub(super) struct PeerBook {
     network: OnceLock<NetworkHandle>,
     cluster: Arc<ClusterCell>,
     known: Mutex<Known>,
+    /// The folder is an old copy, and may be set aside.
+    replaceable: Notify,
 }
 
 /// The newest facts.
@@ -30,6 +33,8 @@ pub(super) struct Known {
     pub(super) serving: BTreeMap<u32, bool>,
     /// How the shards' copies are.
     pub(super) copies: BTreeMap<u32, Arc<CopiesSummary>>,
+    /// What its data folder is worth, once others said so.
+    pub(super) folder: Option<FolderTrust>,
 }
 
 impl Known {
@@ -85,8 +90,31 @@ impl PeerBook {
                 tell_progress(*shard, known.copies.get(shard).map(AsRef::as_ref), copies);
                 known.copies.insert(*shard, copies.clone());
             }
-            Fact::TablesChanged { .. } | Fact::RoomChanged(_) | Fact::PeerSeen { .. } => {}
+            Fact::FolderJudged(trust) => {
+                known.folder = Some(*trust);
+                self.tell_folder(*trust);
+            }
+            Fact::TablesChanged { .. }
+            | Fact::RoomChanged(_)
+            | Fact::LogGrown { .. }
+            | Fact::PeerSeen { .. } => {}
         }
+    }
+
+    fn tell_folder(&self, trust: FolderTrust) {
+        match trust {
+            FolderTrust::Sound => {}
+            FolderTrust::Old { replaceable: true } => self.replaceable.notify_one(),
+            FolderTrust::Old { replaceable: false } => tracing::error!(
+                "the data folder is an older copy of itself: other members remember more of it. Nothing of it is served \
+                 until the others serve; then it is set aside and refilled. Put back the newest copy, if there is one"
+            ),
+        }
+    }
+
+    /// Ends when the data folder turns out to be an old copy that may be set aside.
+    pub(super) async fn folder_is_replaceable(&self) {
+        self.replaceable.notified().await;
     }
 
     /// The newest facts.

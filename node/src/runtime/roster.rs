@@ -34,7 +34,7 @@ pub(super) fn start(
     let membership = spawn(
         &arbiters.control.handle(),
         host(Role::Membership, 0, 1024),
-        membership(config, cluster_name, member),
+        membership(config, cluster_name, member, shards),
         shell.clone(),
     );
     let coordinator = spawn(
@@ -67,11 +67,12 @@ pub(super) fn start(
     Directory { membership, coordinator, compactor, replicas }
 }
 
-fn membership(config: &Config, cluster_name: &str, member: Member) -> Factory {
+fn membership(config: &Config, cluster_name: &str, member: Member, shards: u32) -> Factory {
     let (config, cluster_name) = (config.clone(), cluster_name.to_owned());
     Arc::new(move |life| {
         Box::new(Membership::new(anser_membership::Config {
             member,
+            shards,
             name: config.name.clone(),
             dc: config.dc.clone(),
             zone: config.zone.clone(),

@@ -2,6 +2,7 @@
 
 use super::switchboard::Switchboard;
 use crate::http::View;
+use anser_machine::FolderTrust;
 use anser_model::NodeId;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -51,6 +52,15 @@ impl View for NodeView {
                 ),
                 None => "it is in no cluster yet: run `anser init`".to_owned(),
             });
+        }
+        match known.folder {
+            Some(FolderTrust::Sound) => {}
+            Some(FolderTrust::Old { .. }) => {
+                return Err("its data folder is an older copy of itself, as other members remember; it is set aside and \
+                            refilled once they serve"
+                    .to_owned());
+            }
+            None => return Err("it asks the other members how far its data folder was".to_owned()),
         }
         let shards = directory.replicas.len();
         let serving = known.serving.values().filter(|serving| **serving).count();

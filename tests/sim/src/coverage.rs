@@ -24,6 +24,7 @@ names! {
     /// What is injected.
     Injected {
         Crash = "crash",
+        LongCrash = "long_crash",
         PowerLoss = "power_loss",
         Partition = "partition",
         OneWay = "one_way_partition",
@@ -31,9 +32,12 @@ names! {
         Grey = "grey_node",
         Pause = "pause",
         Panic = "panic",
+        Poison = "poison",
+        Stray = "stray",
         SlowDisk = "slow_disk",
         DiskFailure = "disk_failure",
         BadBlocks = "bad_blocks",
+        BadTable = "bad_table",
         ClockJump = "clock_jump",
         Storm = "storm",
         LostFolder = "lost_folder",
@@ -85,6 +89,7 @@ names! {
         SetAside = "a damaged folder was set aside",
         DamageMet = "a process read what was damaged",
         GroupLost = "a copy lost what it held",
+        OldFolderKnown = "an old copy of a folder was recognised",
         GroupWiped = "a group's tables were dropped",
         Refilled = "a copy was refilled",
         CrashAtRefill = "a crash while copies were refilled",

@@ -2,61 +2,26 @@
 //!
 //! Each occurrence has a number and dice of its own, so that a run can leave some out and the others stay as they were.
 
+mod kind;
+
 use crate::coverage::{Injected, Situation};
 use crate::dice::Dice;
-use crate::disk::{Image, Room};
-use crate::invariants::incarnations_grow::Said;
+use crate::disk::{FIRST_SHARD, Room};
 use crate::schedule::{MS, SECOND};
-use crate::truth::{Backup, Folder};
+use crate::truth::Folder;
+use crate::world::cell::Mail;
+use crate::world::node::SHARDS;
+use crate::world::old_copies::OldCopy;
 use crate::world::{Job, SYNC_US, World};
+use anser_machine::Feedback;
+pub(crate) use kind::Kind;
 use std::collections::BTreeMap;
-
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A process ends at once, and starts again.
-    Crash,
-    /// All processes do.
-    PowerLoss,
-    /// Two groups of nodes do not reach each other.
-    Partition,
-    /// One node does not reach another.
-    OneWay,
-    /// A client does not reach a node, or does not hear its answers.
-    ClientCut,
-    /// A node is slow in everything.
-    Grey,
-    /// A process is stopped for a while, and goes on.
-    Pause,
-    /// An actor panics.
-    Panic,
-    /// A disk is slow.
-    SlowDisk,
-    /// A disk fails: the store stops until the process is started again.
-    DiskFailure,
-    /// Some blocks can't be read for a while.
-    BadBlocks,
-    /// A wall clock jumps.
-    ClockJump,
-    /// Much is lost, and late.
-    Storm,
-    /// A folder is lost: the node starts with an empty one, and is refilled.
-    LostFolder,
-    /// A folder is put back as it was some time ago.
-    OldCopy,
-    /// Bits flip in what is stored, or some of it becomes zero.
-    FlippedBits,
-    /// A disk has no room for a while.
-    FullDisk,
-    /// Some processes are stopped one by one, and started again in another order.
-    Swizzle,
-    /// The cluster is in two parts for long.
-    LongPartition,
-}
 
 /// How long a long partition lasts on average, and the rarest, longest ones.
 const LONG_US: u64 = 25 * SECOND;
 const HALF_HOUR_US: u64 = 1800 * SECOND;
+/// How long a node is away at least that is away for long.
+const AWAY_US: u64 = 100 * SECOND;
 /// So long after blocks can be read again, losses may come of those that could not.
 const UNSOUND_US: u64 = SECOND;
 /// In a million, long partitions that last half an hour.
@@ -86,12 +51,14 @@ pub(crate) struct Faults {
     activated: u64,
     /// Whether no more begin.
     pub over: bool,
+    /// Until when processes are left running, so that one may be refilled without beginning anew.
+    spared_until: u64,
 }
 
 impl Faults {
     /// None yet.
     pub fn new(seed: u64) -> Faults {
-        Faults { seed, occurred: 0, active: BTreeMap::new(), activated: 0, over: false }
+        Faults { seed, occurred: 0, active: BTreeMap::new(), activated: 0, over: false, spared_until: 0 }
     }
 
     /// A fault lasts.
@@ -121,8 +88,9 @@ impl World {
         let mut dice = Dice::new(self.faults.seed, &format!("fault-{number}"));
         let (kind, mean_ms) = self.profile.faults[which];
         self.schedule.after(dice.wait(mean_ms * MS), Job::Fault(which));
-        if !self.options.skip.contains(&number) {
-            let at = self.now();
+        let at = self.now();
+        let is_spared = kind.ends_any() && at < self.faults.spared_until;
+        if !is_spared && !self.options.skip.contains(&number) {
             self.journal.line(at, || format!("fault {number}: {kind:?}"));
             self.inject(kind, &mut dice);
         }
@@ -136,6 +104,7 @@ impl World {
                 self.kill(n, false);
                 self.start_after(n, 10 * MS + dice.wait(1500 * MS));
             }
+            Kind::LongCrash => self.end_for_long(dice),
             Kind::PowerLoss => {
                 self.coverage.inject(Injected::PowerLoss);
                 for n in 0..self.nodes.len() {
@@ -158,7 +127,17 @@ impl World {
                 let actor = dice.index(self.nodes[n].cells.len());
                 self.nodes[n].cells[actor].panics = true;
             }
-            Kind::Pause | Kind::Panic => {}
+            Kind::Stray if self.nodes[n].up => {
+                self.coverage.inject(Injected::Stray);
+                self.stray(n, dice);
+            }
+            Kind::Pause | Kind::Panic | Kind::Stray => {}
+            Kind::Poison => {
+                self.coverage.inject(Injected::Poison);
+                for cell in self.nodes.iter_mut().flat_map(|node| &mut node.cells) {
+                    cell.panics |= dice.chance(500_000);
+                }
+            }
             Kind::SlowDisk => {
                 self.coverage.inject(Injected::SlowDisk);
                 self.nodes[n].disk.health.sync_us = dice.between(5, 250) * MS;
@@ -176,8 +155,15 @@ impl World {
                     self.truth.folders[n] = Folder::Damaged;
                     self.nodes[n].disk.health.bad_blocks = 300_000;
                     self.undo_after(dice.wait(SECOND), Undo::Restart(n));
+                    // A disk that reads badly is slow too, and more comes between two steps.
+                    if dice.chance(400_000) {
+                        self.nodes[n].disk.health.sync_us = dice.between(2, 40) * MS;
+                        self.undo_after(dice.wait(SECOND), Undo::Disk(n));
+                    }
                 }
             }
+            Kind::BadTable if self.nodes[n].up => self.find_bad_table(n, dice),
+            Kind::BadTable => {}
             Kind::ClockJump => {
                 self.coverage.inject(Injected::ClockJump);
                 self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
@@ -192,6 +178,59 @@ impl World {
             Kind::FullDisk => self.fill_disk(n, dice),
             Kind::Swizzle => self.swizzle(dice),
         }
+    }
+
+    /// A node is away for long while another that lost its folder would be refilled from it, and a third, which would do
+    /// instead, was cut off until then.
+    fn end_for_long(&mut self, dice: &mut Dice) {
+        self.coverage.inject(Injected::LongCrash);
+        // Of a key that is written, if there is one that is written more than others.
+        let slot = self.clients[0].hot.unwrap_or_else(|| dice.index(self.truth.slots.len()));
+        let mut nodes = self.truth.slots[slot].nodes.clone();
+        dice.shuffle(&mut nodes);
+        let lag_us = dice.between(300, 1500) * MS;
+        if let Some(late) = nodes.get(2) {
+            let cuts: Vec<(usize, usize)> =
+                (0..self.nodes.len()).filter(|n| n != late).flat_map(|n| [(n, *late), (*late, n)]).collect();
+            cuts.iter().for_each(|(from, to)| self.network.cut(*from, *to, true));
+            self.undo_after(lag_us, Undo::Cuts(cuts));
+        }
+        let us = AWAY_US + dice.wait(AWAY_US / 8);
+        let lost = nodes.get(1).copied().filter(|_| dice.chance(800_000));
+        self.suffer_until = self.suffer_until.max(self.now() + lag_us + us + 5 * SECOND);
+        self.schedule.after(lag_us - 1, Job::Away { node: nodes[0], us, lost });
+    }
+
+    /// A node is away for so long; and perhaps another loses its folder at the same time.
+    pub(crate) fn go_away(&mut self, n: usize, us: u64, lost: Option<usize>) {
+        if self.faults.over {
+            return;
+        }
+        self.kill(n, false);
+        self.nodes[n].away_until = self.now() + us;
+        self.start_after(n, us);
+        if let Some(lost) = lost {
+            self.faults.spared_until = self.now() + us;
+            let mut dice = Dice::new(self.seed ^ self.now(), "away");
+            self.spoil(Kind::LostFolder, lost, &mut dice);
+        }
+    }
+
+    /// A shard is told that a table of some group can't be trusted.
+    fn find_bad_table(&mut self, n: usize, dice: &mut Dice) {
+        self.settle_folders();
+        let shard = u32::try_from(dice.below(u64::from(SHARDS))).expect("few shards");
+        let actor = FIRST_SHARD + shard as usize;
+        let groups = self.nodes[n].disk.groups(shard);
+        if groups.is_empty() || !self.truth.may_lose_any() {
+            return;
+        }
+        self.coverage.inject(Injected::BadTable);
+        let group = groups[dice.index(groups.len())];
+        let life = self.nodes[n].cells[actor].life;
+        self.post(n, actor, Mail::Feedback(life, Box::new(Feedback::GroupDamaged { group })));
+        // The only copy stops by it, and is started again.
+        self.undo_after(dice.wait(SECOND), Undo::Restart(n));
     }
 
     /// A disk takes a few keys more, or no sync.
@@ -232,22 +271,12 @@ impl World {
             _ => {
                 self.coverage.inject(Injected::OldCopy);
                 self.truth.folders[n] = Folder::Old;
-                let backup = Box::new((self.nodes[n].disk.image(), self.truth.copies[n].back_up()));
-                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup });
+                let copies = &self.truth.copies[n];
+                let (records, backup) = (copies.records(), copies.back_up());
+                let backup = Box::new(OldCopy { image: self.nodes[n].disk.image(), backup, records });
+                self.schedule.after(dice.wait(4 * SECOND), Job::PutBack { node: n, backup, tries: 0 });
             }
         }
-    }
-
-    /// A node's disk is put back as it was, and its process started on it.
-    pub(crate) fn put_back(&mut self, n: usize, (image, backup): (Image, Backup)) {
-        let at = self.now();
-        self.journal.line(at, || format!("node {n}: an old copy of its folder is put back"));
-        self.kill(n, true);
-        self.nodes[n].disk.put_back(image);
-        self.truth.copies[n].restore(&backup);
-        // That it says an incarnation again is refuted by those who know a higher one; what it forgot is the matter here.
-        self.nodes[n].said = Said::default();
-        self.start_after(n, 50 * MS);
     }
 
     /// Some processes end one by one, and start again in another order.
@@ -291,8 +320,9 @@ impl World {
                     // It heals while faults go on.
                     self.suffer_until = self.suffer_until.max(self.now() + lasts_us + 5 * SECOND);
                 }
-                let sides: Vec<bool> =
-                    (0..nodes + self.clients.len()).map(|_| dice.chance(500_000)).collect();
+                // Sometimes clients reach both sides: they read on one, and write on the other.
+                let ends = if dice.chance(400_000) { nodes } else { nodes + self.clients.len() };
+                let sides: Vec<bool> = (0..ends).map(|_| dice.chance(500_000)).collect();
                 for from in 0..sides.len() {
                     cuts.extend((0..sides.len()).filter(|to| sides[from] != sides[*to]).map(|to| (from, to)));
                 }
@@ -371,7 +401,7 @@ impl World {
         (self.network.loss, self.network.late) = (0, 0);
         for n in 0..self.nodes.len() {
             self.nodes[n].disk.set_room(Room::Plenty);
-            self.nodes[n].wall_offset_ms = 0;
+            (self.nodes[n].wall_offset_ms, self.nodes[n].away_until) = (0, 0);
             for cell in &mut self.nodes[n].cells {
                 cell.panics = false;
             }

@@ -59,10 +59,12 @@ pub fn genesis(dice: &mut Dice, roster: &[RosterEntry], partitions: u16) -> Arc<
 
 /// The bounds of all actors: usually wide, sometimes so narrow that requests are refused.
 pub(crate) fn bounds(dice: &mut Dice) -> Bounds {
-    let narrow = dice.chance(150_000);
+    let narrow = dice.chance(300_000);
     let usual = Limits::default();
     Bounds {
         replica: Limits {
+            // Sometimes one key each.
+            page_bytes: usize::try_from(dice.between(1, 4)).unwrap_or(1).pow(6),
             pending_max: if narrow { 4 } else { 4096 },
             engine: EngineLimits {
                 memtable_bytes: usize::try_from(dice.between(1, 30)).unwrap_or(16) * 700,

@@ -3,7 +3,9 @@
 
 use crate::clients::{Given, What, Wish};
 use crate::coverage::Situation;
-use crate::invariants::{acked_write_survives, nothing_is_left_over, replicas_agree, views_agree};
+use crate::invariants::{
+    acked_write_survives, nothing_is_left_over, old_folders_are_known, replicas_agree, views_agree,
+};
 use crate::profile::Profile;
 use crate::schedule::{MS, SECOND};
 use crate::truth::Folder;
@@ -88,6 +90,7 @@ impl World {
         let agreed = self.wait_for(AGREEMENT_US, |world| world.views().is_ok() && world.all_serve());
         let agreed = agreed.and_then(|()| self.views());
         self.judge(Invariant::ViewsAgree, agreed);
+        self.await_old_folders();
         self.await_refilled();
         self.replace_damaged();
         for client in &mut self.clients {
@@ -96,6 +99,16 @@ impl World {
         let idle = self.wait_for(10 * SECOND, |world| world.clients.iter().all(|client| client.is_idle()));
         self.judge(Invariant::HealedClusterAnswers, idle);
         self.check_leaves();
+    }
+
+    fn await_old_folders(&mut self) {
+        let put_back = |world: &World| -> Vec<usize> {
+            (0..world.nodes.len()).filter(|n| world.nodes[*n].put_back).collect()
+        };
+        // In time or not: what is left is judged.
+        let _late = self.wait_for(AGREEMENT_US, |world| put_back(world).is_empty());
+        let result = old_folders_are_known::check_end(&put_back(self));
+        self.judge(Invariant::OldFoldersAreKnown, result);
     }
 
     fn await_refilled(&mut self) {
@@ -136,6 +149,7 @@ impl World {
             level: Some(Level::All),
             timeout_us: HEALED_TIMEOUT_US,
             must: true,
+            once: false,
             corrected: false,
             again: false,
         }

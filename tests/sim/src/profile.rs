@@ -19,6 +19,8 @@ pub struct Profile {
     pub(crate) keys: usize,
     /// Milliseconds that a client waits between two operations, on average.
     pub(crate) think_ms: u64,
+    /// Milliseconds after which all clients turn to another key; 0 if each goes its own way.
+    pub(crate) turn_ms: u64,
     /// Milliseconds of faults.
     pub(crate) faults_ms: u64,
     /// In a million: datagrams lost, messages late.
@@ -30,6 +32,7 @@ pub struct Profile {
 
 const ALL: &[(Kind, u64)] = &[
     (Kind::Crash, 4_000),
+    (Kind::LongCrash, 150_000),
     (Kind::PowerLoss, 20_000),
     (Kind::Partition, 6_000),
     (Kind::OneWay, 6_000),
@@ -37,9 +40,12 @@ const ALL: &[(Kind, u64)] = &[
     (Kind::Grey, 8_000),
     (Kind::Pause, 6_000),
     (Kind::Panic, 1_500),
+    (Kind::Poison, 2_500),
+    (Kind::Stray, 1_000),
     (Kind::SlowDisk, 6_000),
     (Kind::DiskFailure, 15_000),
-    (Kind::BadBlocks, 15_000),
+    (Kind::BadBlocks, 6_000),
+    (Kind::BadTable, 4_000),
     (Kind::ClockJump, 6_000),
     (Kind::Storm, 6_000),
     (Kind::LostFolder, 60_000),
@@ -52,11 +58,13 @@ const DISKS: &[(Kind, u64)] = &[
     (Kind::PowerLoss, 5_000),
     (Kind::SlowDisk, 2_000),
     (Kind::DiskFailure, 4_000),
-    (Kind::BadBlocks, 4_000),
+    (Kind::BadBlocks, 2_500),
+    (Kind::BadTable, 1_000),
     (Kind::Panic, 3_000),
     (Kind::FullDisk, 4_000),
     (Kind::LostFolder, 20_000),
     (Kind::FlippedBits, 10_000),
+    (Kind::Stray, 200),
 ];
 const PARTITIONS: &[(Kind, u64)] = &[
     (Kind::Partition, 2_000),
@@ -65,18 +73,22 @@ const PARTITIONS: &[(Kind, u64)] = &[
     (Kind::Storm, 3_000),
     (Kind::Crash, 8_000),
     (Kind::LongPartition, 60_000),
+    (Kind::Poison, 3_000),
+    (Kind::Stray, 1_000),
 ];
 const CHURN: &[(Kind, u64)] = &[
     (Kind::Crash, 1_000),
     (Kind::PowerLoss, 10_000),
     (Kind::Pause, 2_500),
     (Kind::Panic, 400),
+    (Kind::Poison, 2_000),
     (Kind::Grey, 4_000),
     (Kind::ClockJump, 4_000),
     (Kind::Swizzle, 5_000),
 ];
 const LONG: &[(Kind, u64)] = &[
     (Kind::Crash, 4_000),
+    (Kind::LongCrash, 120_000),
     (Kind::PowerLoss, 40_000),
     (Kind::Partition, 8_000),
     (Kind::LongPartition, 60_000),
@@ -85,9 +97,12 @@ const LONG: &[(Kind, u64)] = &[
     (Kind::Grey, 8_000),
     (Kind::Pause, 6_000),
     (Kind::Panic, 2_500),
+    (Kind::Poison, 10_000),
+    (Kind::Stray, 10_000),
     (Kind::SlowDisk, 6_000),
     (Kind::DiskFailure, 30_000),
-    (Kind::BadBlocks, 30_000),
+    (Kind::BadBlocks, 8_000),
+    (Kind::BadTable, 5_000),
     (Kind::ClockJump, 6_000),
     (Kind::Storm, 6_000),
     (Kind::LostFolder, 200_000),
@@ -100,8 +115,33 @@ const HOT: &[(Kind, u64)] = &[
     (Kind::ClientCut, 300),
     (Kind::Crash, 3_000),
     (Kind::Panic, 1_500),
+    (Kind::Poison, 1_000),
     (Kind::OneWay, 2_000),
     (Kind::ClockJump, 3_000),
+];
+/// The same where one key after the other is hot, and copies are lost while they are written.
+const TURNS: &[(Kind, u64)] = &[
+    (Kind::ClientCut, 300),
+    (Kind::Crash, 3_000),
+    (Kind::Panic, 1_500),
+    (Kind::Poison, 700),
+    (Kind::Partition, 1_000),
+    (Kind::OneWay, 2_000),
+    (Kind::Storm, 2_000),
+    (Kind::SlowDisk, 1_500),
+    (Kind::BadBlocks, 400),
+    (Kind::BadTable, 200),
+];
+/// A cluster of one: nobody has another copy of anything.
+const ALONE: &[(Kind, u64)] = &[
+    (Kind::Crash, 1_500),
+    (Kind::Panic, 2_000),
+    (Kind::SlowDisk, 2_000),
+    (Kind::DiskFailure, 4_000),
+    (Kind::BadBlocks, 2_000),
+    (Kind::BadTable, 5_000),
+    (Kind::FullDisk, 4_000),
+    (Kind::ClientCut, 2_000),
 ];
 const OLD_COPIES: &[(Kind, u64)] = &[(Kind::Crash, 2_000), (Kind::PowerLoss, 10_000), (Kind::OldCopy, 4_000)];
 
@@ -113,6 +153,7 @@ const FAULTS: Profile = Profile {
     clients: 5,
     keys: 4,
     think_ms: 25,
+    turn_ms: 0,
     faults_ms: 15_000,
     loss: 10_000,
     late: 5_000,
@@ -138,7 +179,7 @@ impl Profile {
 }
 
 /// Every profile.
-pub const PROFILES: [Profile; 8] = [
+pub const PROFILES: [Profile; 11] = [
     Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },
     FAULTS,
     Profile { name: "disks", faults: DISKS, ..FAULTS },
@@ -155,14 +196,26 @@ pub const PROFILES: [Profile; 8] = [
         faults: HOT,
         ..FAULTS
     },
+    // Many keys, each with few writes, and many at once: nothing may be forgotten yet.
+    Profile {
+        name: "turns",
+        dcs: 2,
+        nodes_per_dc: (2, 3),
+        clients: 8,
+        keys: 20,
+        think_ms: 4,
+        turn_ms: 70,
+        faults_ms: 4_000,
+        loss: 40_000,
+        faults: TURNS,
+        ..FAULTS
+    },
+    Profile { name: "alone", nodes_per_dc: (1, 1), faults_ms: 8_000, faults: ALONE, ..FAULTS },
+    Profile { name: "old_copies", faults: OLD_COPIES, ..FAULTS },
     Profile { name: "long", nodes_per_dc: (3, 7), faults_ms: 180_000, keys: 8, faults: LONG, ..FAULTS },
 ];
 
-/// What no cluster survives yet: a folder put back from an old copy, which nobody tells from the one that it replaces. Not
-/// among the others until it is.
-const OPEN: [Profile; 1] = [Profile { name: "old_copies", faults: OLD_COPIES, ..FAULTS }];
-
 /// A profile by its name.
 pub fn profile(name: &str) -> Option<Profile> {
-    PROFILES.into_iter().chain(OPEN).find(|profile| profile.name == name)
+    PROFILES.into_iter().find(|profile| profile.name == name)
 }

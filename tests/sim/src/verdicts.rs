@@ -22,9 +22,13 @@ macro_rules! invariants {
 invariants! {
     AckedWriteSurvives = "acked_write_survives",
     AcksAreDurable = "acks_are_durable",
+    AcksOutlastLosses = "acks_outlast_losses",
     ReceiptsTellTheTruth = "receipts_tell_the_truth",
     NothingFromNowhere = "nothing_from_nowhere",
     DotsAreUnique = "dots_are_unique",
+    MintsSettleWhatTheySaw = "mints_settle_what_they_saw",
+    MintersRemember = "minters_remember",
+    OpenMintsStayOpen = "open_mints_stay_open",
     FailedLeavesNothing = "failed_leaves_nothing",
     ReadsSeeAckedWrites = "reads_see_acked_writes",
     StrictReadsNeverGoBack = "strict_reads_never_go_back",
@@ -40,13 +44,17 @@ invariants! {
     IncarnationsGrow = "incarnations_grow",
     ViewsAgree = "views_agree",
     ReplicasAgree = "replicas_agree",
+    StraysAreRefused = "strays_are_refused",
     NothingIsLeftOver = "nothing_is_left_over",
     QueuesAreBounded = "queues_are_bounded",
     StoreOpensAgain = "store_opens_again",
     SyncedIsReadBack = "synced_is_read_back",
+    FailedDisksStopShards = "failed_disks_stop_shards",
     DamageIsNoticed = "damage_is_noticed",
+    OldFoldersAreKnown = "old_folders_are_known",
     JoiningCopiesAreSilent = "joining_copies_are_silent",
     RefilledCopiesKnow = "refilled_copies_know",
+    OnlyCopiesAreKept = "only_copies_are_kept",
     LostCopiesAreRefilled = "lost_copies_are_refilled",
     LeavesAreOfTheData = "leaves_are_of_the_data",
     HealedClusterAnswers = "healed_cluster_answers",
@@ -66,10 +74,16 @@ pub struct Violation {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Verdicts {
     evaluated: [u64; Invariant::ALL.len()],
     broken: Option<Violation>,
+}
+
+impl Default for Verdicts {
+    fn default() -> Verdicts {
+        Verdicts { evaluated: [0; Invariant::ALL.len()], broken: None }
+    }
 }
 
 impl Verdicts {

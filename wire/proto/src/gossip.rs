@@ -3,7 +3,7 @@
 //! Source: Das et al., "SWIM" (2002); Dadgar et al., "Lifeguard" (2017).
 
 use alloc::vec::Vec;
-use anser_model::{NodeId, Step};
+use anser_model::{FolderId, NodeId, Step};
 use bytes::Bytes;
 use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,17 @@ pub enum Gossip {
     Probe {
         /// Rumours on the way.
         rumours: Vec<Rumour>,
+        /// How far the speaker's own folder is.
+        mark: Mark,
     },
     /// I am.
     ProbeAck {
         /// Rumours on the way.
         rumours: Vec<Rumour>,
+        /// How far the speaker's own folder is.
+        mark: Mark,
+        /// What the speaker knows of the folder that it was asked with.
+        heard: Heard,
     },
     /// Please probe another for me.
     ProbeFor {
@@ -58,6 +64,41 @@ pub enum Gossip {
         /// The records.
         records: Vec<Bytes>,
     },
+}
+
+/// How far a node's data folder is, in its own words. It only grows: a folder that says less than others remember is an older
+/// copy of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The folder.
+    pub folder: FolderId,
+    /// How many records its logs held durably, in all shards, since it was made; 0 until they are read back.
+    pub records: u64,
+    /// How far the node may trust it.
+    pub trust: Trust,
+}
+
+/// How far a node may trust its own folder, by what others remember of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Trust {
+    /// The others are being asked.
+    #[default]
+    Asking,
+    /// Nobody remembers it to have been further.
+    Sound,
+    /// Somebody does: it is an old copy.
+    Old,
+}
+
+/// What one node remembers of another's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Heard {
+    /// Nothing.
+    Nothing,
+    /// That it held so many records.
+    Records(u64),
+    /// That another folder took its place.
+    Replaced,
 }
 
 /// What one node believes of another.
@@ -99,8 +140,8 @@ impl Gossip {
     /// Whether it is small and fit to be lost; the others need the control lane.
     pub fn fits_datagram(&self) -> bool {
         match self {
-            Gossip::Probe { rumours }
-            | Gossip::ProbeAck { rumours }
+            Gossip::Probe { rumours, .. }
+            | Gossip::ProbeAck { rumours, .. }
             | Gossip::ProbeFor { rumours, .. }
             | Gossip::ProbeForAck { rumours, .. } => rumours.len() <= RUMOURS_PER_DATAGRAM_MAX,
             Gossip::PushPull { .. }

@@ -1,7 +1,7 @@
 //! Messages for this crate's tests.
 
 use anser_model::{Key, KeyspaceId, NodeId, PartitionId, Round, Step};
-use anser_proto::gossip::Gossip;
+use anser_proto::gossip::{Gossip, Mark};
 use anser_proto::replicate::{Place, ReplicaRequest};
 use anser_proto::{Address, Body, Envelope, OpId, Role, Tick};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ pub(crate) fn request(seq: u64, bytes: usize) -> Envelope {
 
 /// A probe.
 pub(crate) fn gossip() -> Envelope {
-    envelope(1, Body::Gossip(Gossip::Probe { rumours: Vec::new() }))
+    envelope(1, Body::Gossip(Gossip::Probe { rumours: Vec::new(), mark: Mark::default() }))
 }
 
 /// Anything, from node 0 to node 0.

@@ -1,7 +1,7 @@
 //! Puts, step by step.
 
 use crate::rig::*;
-use anser_machine::{Count, Machine, Op, OutcomeKind};
+use anser_machine::{CopiesSummary, Count, Event, Fact, Machine, Op, OutcomeKind};
 use anser_model::state::Seen;
 use anser_model::{Body as Value, KeyspaceId, Level, NodeId, Round, Step, Token, minter_order};
 use anser_proto::client::{
@@ -10,6 +10,7 @@ use anser_proto::client::{
 use anser_proto::gossip::PeerState;
 use anser_proto::replicate::{ReplicaReply, ReplicaRequest};
 use anser_proto::{Address, Body, Envelope, Refusal, Role};
+use std::sync::Arc;
 
 const UNKNOWN: fn(u32) -> Outcome = |acked| Outcome::Failed(Failure::Unknown { acked, needed: 2 });
 
@@ -217,6 +218,22 @@ fn a_copy_that_lost_what_it_minted_does_not_stand_for_it() {
     let (_, stores) = minted_put(&mut rig);
     let reload = rig.refuse(&stores[0], Refusal::StaleRound(Round(1)));
     assert_eq!(outcome(&rig.full(&reload[0], &state(&[(2, "other")]))), UNKNOWN(0));
+}
+
+/// What it said before is void: a majority would rest on a copy that has it no more.
+#[test]
+fn an_own_copy_that_lost_what_it_held_counts_once_it_holds_it_again() {
+    let mut rig = Rig::new();
+    let (mint, stores) = minted_put(&mut rig);
+    assert!(rig.durable(&mint).is_empty());
+    let Body::Replicate(ReplicaRequest::MintVersion { place, .. }) = &mint.body else { panic!() };
+    let (joining, losses) = ([place.partition].into(), [(0, 1)].into());
+    let copies = Arc::new(CopiesSummary { joining, losses, ..CopiesSummary::default() });
+    let again = rig.handle(Event::Fact(Fact::CopiesChanged { shard: 0, copies }));
+    assert_eq!(brief(&again), [(1, "store")]);
+    assert!(rig.durable(&mint).is_empty(), "its word of before");
+    assert!(rig.durable(&stores[0]).is_empty(), "one other alone");
+    assert_eq!(done(outcome(&rig.durable(&again[0]))).receipt.durable, 2);
 }
 
 #[test]

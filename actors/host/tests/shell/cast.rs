@@ -8,7 +8,8 @@
 use crate::stage::{Call, Entry, ms_of, now_at};
 use anser_host::{Factory, HostConfig};
 use anser_machine::{
-    CopiesSummary, Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, Room, TableSummary,
+    CopiesSummary, Effect, Event, Fact, Feedback, FolderTrust, Machine, Now, Outbox, Peers, Room,
+    TableSummary,
 };
 use anser_model::NodeId;
 use anser_model::ring::Record;
@@ -35,6 +36,8 @@ struct Newest {
     copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
     room: Option<Room>,
+    grown: BTreeMap<u32, u64>,
+    folder: Option<FolderTrust>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }
 
@@ -53,6 +56,10 @@ impl Newest {
                 self.tables.insert(shard, tables);
             }
             Fact::RoomChanged(room) => self.room = Some(room),
+            Fact::LogGrown { shard, records } => {
+                self.grown.insert(shard, records);
+            }
+            Fact::FolderJudged(trust) => self.folder = Some(trust),
             Fact::PeerSeen { node, address } => {
                 self.seen.insert(address, node);
             }
@@ -68,8 +75,11 @@ impl Newest {
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
         let room = self.room.iter().copied().map(Fact::RoomChanged);
+        let grown = self.grown.iter().map(|(&shard, &records)| Fact::LogGrown { shard, records });
+        let folder = self.folder.iter().copied().map(Fact::FolderJudged);
         let seen = self.seen.iter().map(|(&address, &node)| Fact::PeerSeen { node, address });
-        ring.chain(peers).chain(shards).chain(copies).chain(tables).chain(room).chain(seen).collect()
+        let wholes = ring.chain(peers).chain(room).chain(folder);
+        wholes.chain(shards).chain(copies).chain(tables).chain(grown).chain(seen).collect()
     }
 }
 

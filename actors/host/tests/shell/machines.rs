@@ -124,6 +124,7 @@ impl Boot {
         match actor {
             MEMBERSHIP => Box::new(Membership::new(anser_membership::Config {
                 member,
+                shards: SHARDS,
                 name: self.entry.name.clone(),
                 dc: self.entry.dc.clone(),
                 zone: self.entry.zone.clone(),

@@ -1,6 +1,6 @@
 //! Nothing grows with what others say.
 
-use super::harness::{Cluster, address, config, member, membership};
+use super::harness::{Cluster, address, addresses_slot, config, member, membership, probe};
 use super::steps::{Alone, rumour, said};
 use crate::chatter::RUMOURS_PER_EXCHANGE_MAX;
 use crate::detector::PROBES_MAX;
@@ -45,11 +45,11 @@ fn a_flood_of_rumours_fills_no_table() {
         assert_fits(&alone.run_ms(20));
     }
     assert_eq!(alone.machine.peers.len(), STRANGERS_MAX);
-    assert!(alone.hear(2, Gossip::Probe { rumours: vec![] }).is_empty(), "no room for one more");
+    assert!(alone.hear(2, probe(vec![])).is_empty(), "no room for one more");
     let effects = alone.run_ms(5000);
     assert_fits(&effects);
     let fullest = said(&effects).into_iter().filter_map(|(_, _, gossip)| match gossip {
-        Gossip::Probe { rumours } => Some(rumours.len()),
+        Gossip::Probe { rumours, .. } => Some(rumours.len()),
         _ => None,
     });
     assert_eq!(fullest.max(), Some(RUMOURS_PER_DATAGRAM_MAX));
@@ -63,9 +63,9 @@ fn rumours_of_strangers_and_of_nowhere_are_nothing() {
     let beyond = Rumour { incarnation: u64::MAX, ..rumour(2, 1, PeerState::Dead) };
     let of_me = Rumour { incarnation: u64::MAX, ..rumour(0, 1, PeerState::Dead) };
     let rumours = vec![large(1), nowhere, no_port, beyond, of_me, rumour(7, 3, PeerState::Alive)];
-    let effects = alone.hear(1, Gossip::Probe { rumours });
+    let effects = alone.hear(1, probe(rumours));
     assert_eq!(effects.len(), 1, "its answer");
-    assert!(alone.hear(7, Gossip::Probe { rumours: vec![] }).is_empty());
+    assert!(alone.hear(7, probe(vec![])).is_empty());
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn an_exchange_in_a_large_cluster_fits_a_lane() {
     use anser_machine::{Feedback, SlotName};
     alone.own(Feedback::Loaded { slot: SlotName::Ring, bytes: Some(ring) });
     alone.own(Feedback::Loaded { slot: SlotName::Incarnation, bytes: None });
-    let bytes = Some(crate::slots::encode_peers(&peers));
+    let bytes = Some(addresses_slot(&peers));
     alone.own(Feedback::Loaded { slot: SlotName::Peers, bytes });
     alone.own(Feedback::Saved { slot: SlotName::Incarnation });
     let effects = alone.hear_at(1, Step(1), Gossip::PushPull { rumours: vec![] });
@@ -120,7 +120,7 @@ fn a_liar_in_the_cluster_kills_nobody_who_speaks_up() {
             op: Default::default(),
             step: Step(1),
             deadline: Tick(u64::MAX),
-            body: Body::Gossip(Gossip::Probe { rumours }),
+            body: Body::Gossip(probe(rumours)),
         };
         cluster.step(to, Some(anser_machine::Event::Message(envelope)));
         cluster.run_ms(100);

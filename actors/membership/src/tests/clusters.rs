@@ -1,9 +1,10 @@
 //! Whole clusters in virtual time: what is found, how fast, and what is not found though it would be wrong.
 
-use super::harness::{Cluster, address, genesis, member, membership};
+use super::harness::{Cluster, address, genesis, member, membership, probe};
+use anser_machine::FolderTrust;
 use anser_machine::{Event, Fact, SlotName};
 use anser_model::Step;
-use anser_proto::gossip::{Gossip, PeerState};
+use anser_proto::gossip::PeerState;
 use anser_proto::{Body, Envelope, OpId, Tick};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -64,7 +65,7 @@ fn a_restarted_node_is_alive_again_though_rumours_say_dead_at_a_higher_incarnati
         op: OpId::default(),
         step: Step(1),
         deadline: Tick(u64::MAX),
-        body: Body::Gossip(Gossip::Probe { rumours: vec![rumour] }),
+        body: Body::Gossip(probe(vec![rumour])),
     };
     cluster.step(other, Some(Event::Message(envelope)));
     assert!(cluster.run_until(5000, |c| c.all_agree(PeerState::Dead, &[victim])
@@ -219,4 +220,67 @@ fn a_ring_slot_that_cannot_be_read_keeps_the_node_silent() {
     cluster.run_ms(8000);
     let others = &cluster.ids[1..];
     assert!(others.iter().all(|id| cluster.hosts[id].peers[&broken].state == PeerState::Dead));
+}
+
+/// The trust of each node, after so long.
+fn trusts(cluster: &mut Cluster, ms: u64) -> Vec<Option<FolderTrust>> {
+    cluster.run_ms(ms);
+    cluster.ids.iter().map(|node| cluster.hosts[node].trust).collect()
+}
+
+const SOUND: Option<FolderTrust> = Some(FolderTrust::Sound);
+
+/// A cluster in which every folder has grown, which the others remember durably.
+fn grown() -> Cluster {
+    let mut cluster = Cluster::founded(3, 7);
+    for n in 0..3 {
+        cluster.grow(n, 100);
+    }
+    assert_eq!(trusts(&mut cluster, 10_000), [SOUND; 3]);
+    cluster
+}
+
+#[test]
+fn an_old_copy_of_a_folder_is_recognised_by_what_others_remember() {
+    let mut cluster = grown();
+    let node = cluster.ids[1];
+    cluster.hosts.get_mut(&node).unwrap().records = 99;
+    cluster.restart(1);
+    let old = Some(FolderTrust::Old { replaceable: true });
+    assert_eq!(trusts(&mut cluster, 1000), [SOUND, old, SOUND]);
+    // As it was, it is sound.
+    cluster.hosts.get_mut(&node).unwrap().records = 100;
+    cluster.restart(1);
+    assert_eq!(trusts(&mut cluster, 1000), [SOUND; 3]);
+}
+
+#[test]
+fn all_may_be_put_back_together_and_none_is_replaced_if_they_differ() {
+    let mut cluster = grown();
+    for n in 0..3 {
+        cluster.restart(n);
+    }
+    assert_eq!(trusts(&mut cluster, 1000), [SOUND; 3], "as they were");
+    // Copies of different moments, of which each remembers more of the others than they hold.
+    for n in 0..3 {
+        let node = cluster.ids[n];
+        cluster.hosts.get_mut(&node).unwrap().records = 90;
+        cluster.restart(n);
+    }
+    assert_eq!(trusts(&mut cluster, 5000), [Some(FolderTrust::Old { replaceable: false }); 3]);
+}
+
+#[test]
+fn a_folder_whose_others_are_away_is_trusted_after_a_while() {
+    let mut cluster = grown();
+    let others = [cluster.ids[0], cluster.ids[2]];
+    others.iter().for_each(|node| cluster.stop(*node));
+    let node = cluster.ids[1];
+    cluster.hosts.get_mut(&node).unwrap().records = 50;
+    cluster.restart(1);
+    assert_eq!(trusts(&mut cluster, 2500)[1], None);
+    assert_eq!(trusts(&mut cluster, 1000)[1], SOUND, "nobody to ask");
+    // Better late than never.
+    others.iter().for_each(|node| cluster.resume(*node));
+    assert_eq!(trusts(&mut cluster, 10_000)[1], Some(FolderTrust::Old { replaceable: true }));
 }

@@ -2,15 +2,16 @@
 //!
 //! Every datagram that is sent is encoded, and asserted to fit.
 
+use crate::slots::{KeptPeers, encode_peers};
 use crate::{Config, Membership, Probing};
 use anser_machine::{
-    DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox, Peers, Random, SlotName,
+    DiskRequest, Effect, Event, Fact, Feedback, FolderTrust, Machine, Now, Outbox, Peers, Random, SlotName,
 };
 use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
 use anser_model::{ClusterId, FolderId, Member, NodeId};
 use anser_proto::admin::AdminRequest;
 use anser_proto::frame::{self, DATAGRAM_BYTES_MAX};
-use anser_proto::gossip::PeerState;
+use anser_proto::gossip::{Gossip, Heard, Mark, PeerState, Rumour};
 use anser_proto::{Address, Body, Class, Envelope, OpId, Role, Tick};
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,8 +40,24 @@ pub fn session(node: NodeId) -> Address {
     Address { node, role: Role::Session, slot: 9 }
 }
 
+/// The slot of peers of whom only the addresses are known.
+pub fn addresses_slot(addresses: &[(NodeId, SocketAddr)]) -> Bytes {
+    encode_peers(&KeptPeers { addresses: addresses.to_vec(), folders: Vec::new() })
+}
+
+/// A probe of a node of whose folder nothing is known.
+pub fn probe(rumours: Vec<Rumour>) -> Gossip {
+    Gossip::Probe { rumours, mark: Mark::default() }
+}
+
+/// The answer to one.
+pub fn ack(rumours: Vec<Rumour>) -> Gossip {
+    Gossip::ProbeAck { rumours, mark: Mark::default(), heard: Heard::Nothing }
+}
+
 pub fn config(n: usize, seed: u64) -> Config {
     Config {
+        shards: 1,
         member: member(n),
         name: NodeName::new(format!("n{n}")).unwrap(),
         dc: DcName::new("dc1").unwrap(),
@@ -92,6 +109,10 @@ pub struct Host {
     pub running: bool,
     pub peers: Arc<Peers>,
     pub ring: Option<Arc<Record>>,
+    /// How many records its log holds.
+    pub records: u64,
+    /// What it makes of its folder.
+    pub trust: Option<FolderTrust>,
     /// Every change of a peer's state, as published.
     pub turns: Vec<(u64, NodeId, PeerState)>,
     due: Option<u64>,
@@ -140,10 +161,13 @@ impl Cluster {
                 running: true,
                 peers: Arc::default(),
                 ring: None,
+                records: 0,
+                trust: None,
                 turns: Vec::new(),
                 due: Some(0),
             };
             cluster.hosts.insert(member(n).node, host);
+            cluster.grow(n, 0);
         }
         cluster
     }
@@ -200,6 +224,16 @@ impl Cluster {
         host.machine = machine;
         host.running = true;
         host.due = Some(0);
+        host.trust = None;
+        self.grow(n, 0);
+    }
+
+    /// Its log has so many records more.
+    pub fn grow(&mut self, n: usize, by: u64) {
+        let host = self.hosts.get_mut(&self.ids[n]).unwrap();
+        host.records += by;
+        let fact = Fact::LogGrown { shard: 0, records: host.records };
+        self.step(self.ids[n], Some(Event::Fact(fact)));
     }
 
     pub fn run_ms(&mut self, ms: u64) {
@@ -305,6 +339,10 @@ impl Cluster {
                 let saved = crate::slots::encode_ring(&[record.encode()]);
                 assert_eq!(self.hosts[&node].slots[&SlotName::Ring], saved, "durable before it is said");
                 self.hosts.get_mut(&node).unwrap().ring = Some(record);
+            }
+            Effect::Publish(Fact::FolderJudged(trust)) => {
+                self.news = true;
+                self.hosts.get_mut(&node).unwrap().trust = Some(trust);
             }
             other => panic!("not membership's: {other:?}"),
         }

@@ -1,6 +1,8 @@
 //! Single steps and their exact effects.
 
-use super::harness::{WALL_MS, address, config, genesis, genesis_of, member, membership, session};
+use super::harness::{
+    WALL_MS, ack, address, addresses_slot, config, genesis, genesis_of, member, membership, probe, session,
+};
 use crate::Membership;
 use crate::ring_keeper::{Verdict, judge};
 use anser_machine::{DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox, SlotName};
@@ -8,7 +10,7 @@ use anser_model::ring::{NodeName, Record};
 use anser_model::{ClusterId, FolderId, Hlc, Member, NodeId, Step};
 use anser_proto::admin::{AdminReply, AdminRequest};
 use anser_proto::client::{ClientReply, ClientRequest, Failure, Outcome};
-use anser_proto::gossip::{Gossip, PeerState, Rumour};
+use anser_proto::gossip::{Gossip, Heard, Mark, PeerState, Rumour, Trust};
 use anser_proto::{Body, Envelope, OpId, Refusal, Tick};
 use bytes::Bytes;
 
@@ -34,7 +36,7 @@ impl Alone {
         let addresses: Vec<_> = (1..of).map(|n| (member(n).node, address(n))).collect();
         alone.own(Feedback::Loaded { slot: SlotName::Ring, bytes: ring });
         alone.own(Feedback::Loaded { slot: SlotName::Incarnation, bytes: None });
-        let bytes = Some(crate::slots::encode_peers(&addresses));
+        let bytes = Some(addresses_slot(&addresses));
         alone.own(Feedback::Loaded { slot: SlotName::Peers, bytes });
         alone.own(Feedback::Saved { slot: SlotName::Incarnation });
         for n in 1..of {
@@ -156,10 +158,12 @@ fn a_start_reads_the_slots_and_says_nothing_before_its_incarnation_is_durable() 
     assert!(alone.own(Feedback::Loaded { slot: SlotName::Incarnation, bytes }).is_empty());
     let effects = alone.own(Feedback::Loaded { slot: SlotName::Peers, bytes: None });
     assert_eq!(saves(&effects), [(SlotName::Incarnation, crate::slots::encode_incarnation(42))]);
-    assert!(alone.hear(1, Gossip::Probe { rumours: vec![] }).is_empty());
+    assert!(alone.hear(1, probe(vec![])).is_empty());
     alone.own(INCARNATION);
-    let effects = alone.hear(1, Gossip::Probe { rumours: vec![] });
-    let ack = Gossip::ProbeAck { rumours: vec![rumour(0, 42, PeerState::Alive)] };
+    let effects = alone.hear(1, probe(vec![]));
+    let mark = Mark { folder: member(0).folder, records: 0, trust: Trust::Sound };
+    let rumours = vec![rumour(0, 42, PeerState::Alive)];
+    let ack = Gossip::ProbeAck { rumours, mark, heard: Heard::Nothing };
     assert_eq!(said(&effects), [(member(1).node, OpId { life: 5, seq: 77 }, ack)]);
 }
 
@@ -167,10 +171,12 @@ fn a_start_reads_the_slots_and_says_nothing_before_its_incarnation_is_durable() 
 fn a_refutation_is_durable_before_it_is_said_and_goes_to_who_told() {
     let mut alone = Alone::speaking(3);
     let suspicion = rumour(0, 1, PeerState::Suspect);
-    let effects = alone.hear(2, Gossip::Probe { rumours: vec![suspicion] });
+    let effects = alone.hear(2, probe(vec![suspicion]));
     assert_eq!(saves(&effects), [(SlotName::Incarnation, crate::slots::encode_incarnation(2))]);
     let own = |gossip: &Gossip| match gossip {
-        Gossip::Probe { rumours } | Gossip::ProbeAck { rumours } | Gossip::PushPull { rumours } => rumours[0],
+        Gossip::Probe { rumours, .. } | Gossip::ProbeAck { rumours, .. } | Gossip::PushPull { rumours } => {
+            rumours[0]
+        }
         other => panic!("{other:?}"),
     };
     assert!(said(&effects).iter().all(|(_, _, gossip)| own(gossip) == rumour(0, 1, PeerState::Alive)));
@@ -183,9 +189,9 @@ fn a_refutation_is_durable_before_it_is_said_and_goes_to_who_told() {
 fn who_is_suspected_is_told_at_once_by_who_hears_of_it() {
     let mut alone = Alone::speaking(3);
     let suspicion = rumour(2, 1, PeerState::Suspect);
-    let effects = alone.hear(1, Gossip::Probe { rumours: vec![suspicion] });
+    let effects = alone.hear(1, probe(vec![suspicion]));
     let told = |(to, _, gossip): &(NodeId, OpId, Gossip)| match gossip {
-        Gossip::Probe { rumours } => *to == suspicion.node && rumours.contains(&suspicion),
+        Gossip::Probe { rumours, .. } => *to == suspicion.node && rumours.contains(&suspicion),
         _ => false,
     };
     assert_eq!(said(&effects).iter().filter(|said| told(said)).count(), 1, "{effects:?}");
@@ -194,13 +200,13 @@ fn who_is_suspected_is_told_at_once_by_who_hears_of_it() {
 #[test]
 fn learned_addresses_are_written_together_and_a_while_later() {
     let mut alone = Alone::speaking(0);
-    let hello = |n| Gossip::Probe { rumours: vec![rumour(n, 1, PeerState::Alive)] };
+    let hello = |n| probe(vec![rumour(n, 1, PeerState::Alive)]);
     let mut effects = alone.hear(1, hello(1));
     effects.extend(alone.hear(2, hello(2)));
     effects.extend(alone.run_ms(999));
     assert_eq!(saves(&effects), []);
     let both = [1, 2].map(|n| (member(n).node, address(n)));
-    assert_eq!(saves(&alone.run_ms(1)), [(SlotName::Peers, crate::slots::encode_peers(&both))]);
+    assert_eq!(saves(&alone.run_ms(1)), [(SlotName::Peers, addresses_slot(&both))]);
     assert_eq!(saves(&alone.run_ms(10_000)), [], "nothing new");
     alone.own(Feedback::DiskFailed);
     alone.hear(3, hello(3));
@@ -226,7 +232,7 @@ fn a_silent_peer_is_probed_then_by_others_then_suspected_then_dead() {
                             op,
                             step: Step(1),
                             deadline: Tick(u64::MAX),
-                            body: Body::Gossip(Gossip::ProbeAck { rumours: vec![] }),
+                            body: Body::Gossip(ack(vec![])),
                         };
                         alone.event(Event::Message(envelope));
                     }
@@ -262,7 +268,7 @@ fn a_probe_for_another_is_passed_on_and_its_answer_back() {
     let (to, op, probe) = said(&effects).remove(0);
     assert!(to == target && matches!(probe, Gossip::Probe { .. }));
     let from = membership(target);
-    let body = Body::Gossip(Gossip::ProbeAck { rumours: vec![] });
+    let body = Body::Gossip(ack(vec![]));
     let envelope =
         Envelope { from, to: membership(member(0).node), op, step: Step(1), deadline: Tick(0), body };
     let effects = alone.event(Event::Message(envelope.clone()));
@@ -290,9 +296,9 @@ fn timeouts_that_come_early_or_twice_do_nothing() {
 fn a_node_that_was_away_judges_nobody_by_that_time() {
     let mut alone = Alone::speaking(3);
     alone.run_ms(5000);
-    alone.hear(1, Gossip::Probe { rumours: vec![rumour(1, 9, PeerState::Alive)] });
+    alone.hear(1, probe(vec![rumour(1, 9, PeerState::Alive)]));
     let suspicion = rumour(2, 9, PeerState::Suspect);
-    alone.hear(1, Gossip::Probe { rumours: vec![suspicion] });
+    alone.hear(1, probe(vec![suspicion]));
     alone.now_ms += 60_000;
     let effects = alone.timeout();
     assert_eq!(states(&effects), None, "nobody condemned");
@@ -322,7 +328,7 @@ fn beliefs_are_exchanged_once_with_whom_one_meets_and_again_after_its_death() {
     let exchanges = |effects: &[Effect]| {
         said(effects).iter().filter(|(_, _, gossip)| matches!(gossip, Gossip::PushPull { .. })).count()
     };
-    let hello = |incarnation| Gossip::Probe { rumours: vec![rumour(1, incarnation, PeerState::Alive)] };
+    let hello = |incarnation| probe(vec![rumour(1, incarnation, PeerState::Alive)]);
     assert_eq!(exchanges(&alone.hear(1, hello(1))), 1);
     alone.now_ms += 200;
     assert_eq!(exchanges(&alone.hear(1, hello(1))), 0);
@@ -331,7 +337,7 @@ fn beliefs_are_exchanged_once_with_whom_one_meets_and_again_after_its_death() {
     assert_eq!(peer.state, PeerState::Dead);
     assert_eq!(exchanges(&alone.hear(1, hello(2))), 1);
     for n in 2..10 {
-        let many = exchanges(&alone.hear(n, Gossip::Probe { rumours: vec![rumour(n, 1, PeerState::Alive)] }));
+        let many = exchanges(&alone.hear(n, probe(vec![rumour(n, 1, PeerState::Alive)])));
         assert_eq!(many, 0, "not with all at a time");
     }
 }
@@ -421,10 +427,10 @@ fn a_later_step_is_pulled_now_and_then_and_only_the_right_record_is_taken() {
     let pulls = |effects: &[Effect]| {
         said(effects).iter().filter(|(_, _, gossip)| *gossip == Gossip::PullRing { have: Step(0) }).count()
     };
-    assert_eq!(pulls(&alone.hear_at(1, Step(1), Gossip::Probe { rumours: vec![] })), 1);
-    assert_eq!(pulls(&alone.hear_at(1, Step(1), Gossip::Probe { rumours: vec![] })), 0);
+    assert_eq!(pulls(&alone.hear_at(1, Step(1), probe(vec![]))), 1);
+    assert_eq!(pulls(&alone.hear_at(1, Step(1), probe(vec![]))), 0);
     alone.run_ms(600);
-    assert_eq!(pulls(&alone.hear_at(1, Step(1), Gossip::Probe { rumours: vec![] })), 1);
+    assert_eq!(pulls(&alone.hear_at(1, Step(1), probe(vec![]))), 1);
 
     let push = |record: &Record| Gossip::PushRing { records: vec![record.encode()] };
     let wrong = genesis_of(ClusterId([1; 16]), "others", 3);
@@ -471,7 +477,7 @@ fn clients_are_told_the_ring_without_its_keys_and_the_cluster() {
     assert_eq!(record, Record { mac_keys: vec![[0; 32]], ..genesis(3) });
     assert_eq!(ring.addresses.len(), 3);
 
-    alone.hear(1, Gossip::Probe { rumours: vec![rumour(2, 4, PeerState::Suspect)] });
+    alone.hear(1, probe(vec![rumour(2, 4, PeerState::Suspect)]));
     let Outcome::Cluster(cluster) = answer(alone.ask(Body::Client(ClientRequest::DescribeCluster))) else {
         panic!()
     };

@@ -10,7 +10,8 @@ mod stopping;
 
 use crate::{Limits, Replica, ReplicaConfig};
 use anser_machine::{
-    CopiesSummary, Count, DiskRequest, Effect, Event, Fact, Feedback, Machine, Now, Outbox, SlotName,
+    CopiesSummary, Count, DiskRequest, Effect, Event, Fact, Feedback, FolderTrust, Machine, Now, Outbox,
+    SlotName,
 };
 use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
 use anser_model::state::{Seen, Write};
@@ -124,6 +125,8 @@ pub struct Bench {
     pub now: Now,
     pub counts: Vec<Count>,
     pub facts: Vec<bool>,
+    /// How far it said that its log is.
+    pub grown: Vec<u64>,
     /// How its copies are.
     pub copies: Arc<CopiesSummary>,
     /// What it asked of other copies, and said to itself.
@@ -151,6 +154,7 @@ impl Bench {
             now,
             counts: Vec::new(),
             facts: Vec::new(),
+            grown: Vec::new(),
             copies: Arc::default(),
             sent: Vec::new(),
             ring: Arc::new(ring()),
@@ -202,6 +206,7 @@ impl Bench {
                 Effect::Publish(Fact::ShardChanged { shard: 0, serving }) => self.facts.push(serving),
                 Effect::Publish(Fact::TablesChanged { shard: 0, .. }) => {}
                 Effect::Publish(Fact::CopiesChanged { shard: 0, copies }) => self.copies = copies,
+                Effect::Publish(Fact::LogGrown { shard: 0, records }) => self.grown.push(records),
                 Effect::Publish(fact) => panic!("{fact:?}"),
                 Effect::Count(count) => self.counts.push(count),
             }
@@ -219,7 +224,7 @@ impl Bench {
     }
 
     /// Answers a `Load`, then the `Recover` that follows.
-    pub fn recover(&mut self) {
+    pub fn read_back(&mut self) {
         let load = self.disk.asked.pop_back();
         assert!(matches!(load, None | Some(DiskRequest::Load { slot: SlotName::Copies })), "{load:?}");
         let bytes = self.disk.copies.clone();
@@ -227,6 +232,17 @@ impl Bench {
         for feedback in self.disk.recover() {
             assert_eq!(self.own(feedback), []);
         }
+    }
+
+    /// The same, and its folder is known to be no old copy.
+    pub fn recover(&mut self) {
+        self.read_back();
+        assert_eq!(self.judge_folder(FolderTrust::Sound), []);
+    }
+
+    /// The node knows what its folder is worth.
+    pub fn judge_folder(&mut self, trust: FolderTrust) -> Vec<Answer> {
+        self.step(Event::Fact(Fact::FolderJudged(trust)))
     }
 
     /// Syncs the log.

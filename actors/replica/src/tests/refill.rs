@@ -300,3 +300,61 @@ fn what_is_lost_again_and_again_is_refilled_ever_later() {
     }
     lose(&mut bench, 20_000);
 }
+
+#[test]
+fn a_shard_whose_disk_has_failed_merges_no_page_and_asks_for_none() {
+    let mut bench = Bench::warm(foreign_config(1), FakeDisk::default());
+    bench.pass_ms(0);
+    let asked = bench.asked();
+    assert!(!asked.is_empty());
+    bench.own(Feedback::DiskFailed);
+    let own = u32::from(bench.place(&key("k")).partition.0);
+    for envelope in &asked {
+        let mine = (slot(envelope) == own).then(|| bench.entry("k", &foreign(2, "late")));
+        bench.answer(envelope, page(Vec::from_iter(mine), false));
+    }
+    bench.pass_ms(10_000);
+    assert_eq!((bench.asked(), bench.replica.memtable_bytes()), (vec![], 0));
+}
+
+/// Nodes 1 and 2 in a data centre, 3 and 4 in another: all hold all partitions.
+fn ring_of_two_dcs() -> Record {
+    let first = ring().roster.remove(0);
+    let entry = |node: u8| RosterEntry {
+        member: member(node),
+        name: NodeName::new(format!("n{node}")).unwrap(),
+        dc: DcName::new(if node < 3 { "dc1" } else { "dc2" }).unwrap(),
+        ..first.clone()
+    };
+    Record::genesis(Founding {
+        cluster: ClusterId([9; 16]),
+        cluster_name: "test".into(),
+        roster: (1..=4).map(entry).collect(),
+        partitions: 8,
+        seed: 7,
+        mac_key: [1; 32],
+    })
+    .unwrap()
+}
+
+/// Two of the three others are enough to meet every majority, but an operation that is under way may count on the lost copy, and
+/// its state be on the way to those two.
+#[test]
+fn a_silent_replica_is_left_out_when_no_operation_can_last_that_long() {
+    let mut bench = Bench::cold(foreign_config(1), FakeDisk::default());
+    bench.ring = Arc::new(ring_of_two_dcs());
+    bench.adopt_ring();
+    bench.timeout();
+    bench.recover();
+    let silent = member(4).node;
+    let pass = |bench: &mut Bench, ms: u64| {
+        for _ in 0..ms / 100 {
+            bench.pass_ms(100);
+            others_are_empty(bench, |asked| asked.to.node == silent);
+        }
+    };
+    pass(&mut bench, 89_000);
+    assert_eq!((bench.copies.serving, bench.copies.joining.len()), (0, 8));
+    pass(&mut bench, 12_000);
+    assert_eq!((bench.copies.serving, bench.copies.joining.len()), (8, 0));
+}

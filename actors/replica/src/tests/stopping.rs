@@ -99,3 +99,40 @@ fn answers_to_a_predecessor_change_nothing() {
     let (mint, _) = bench.mint("k", write(1, "a", Seen::Present));
     assert_eq!(bench.sync(), [(mint, DURABLE)]);
 }
+
+#[test]
+fn nothing_is_answered_before_the_folder_is_known_to_be_no_old_copy() {
+    let mut bench = Bench::warm(config(1), FakeDisk::default());
+    bench.mint("k", write(1, "a", Seen::Present));
+    bench.sync();
+    let mut bench = Bench::cold(config(2), core::mem::take(&mut bench.disk));
+    bench.adopt_ring();
+    bench.timeout();
+    bench.read_back();
+    assert_eq!(bench.grown, [2], "the position after the last record");
+    let (read, answers) = bench.read("k", Want::Full);
+    assert_eq!(answers, [(read, refused(Refusal::NotServing))]);
+    let (asked, answers) = bench.ask_page("k", None);
+    assert_eq!(answers, [(asked, refused(Refusal::NotServing))]);
+    assert_eq!(bench.judge_folder(FolderTrust::Sound), []);
+    assert_eq!(bench.facts, [false, true]);
+    let (_, answers) = bench.read("k", Want::Full);
+    assert!(matches!(answers[0].1, Body::Replicated(ReplicaReply::State { .. })), "{answers:?}");
+    // From an old one nothing is told any more.
+    bench.judge_folder(FolderTrust::Old { replaceable: false });
+    let (read, answers) = bench.read("k", Want::Full);
+    assert_eq!((answers, bench.facts.last()), (vec![(read, refused(Refusal::NotServing))], Some(&false)));
+}
+
+#[test]
+fn how_far_the_log_is_is_told_now_and_then() {
+    let mut bench = Bench::warm(config(1), FakeDisk::default());
+    bench.grown.clear();
+    for number in 0..10 {
+        bench.mint("k", write(number, "a", Seen::Present));
+        bench.sync();
+        bench.pass_ms(100);
+    }
+    assert!((3..=4).contains(&bench.grown.len()), "{:?}", bench.grown);
+    assert!(bench.grown.is_sorted());
+}

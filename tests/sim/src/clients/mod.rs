@@ -6,7 +6,7 @@ mod workload;
 
 use crate::dice::Dice;
 use crate::invariants::ReadStart;
-use anser_model::{Hlc, Level};
+use anser_model::{Context, Hlc, Level};
 use anser_proto::OpId;
 use anser_proto::client::ClientRequest;
 pub(crate) use answer::{Answer, answer};
@@ -43,6 +43,8 @@ pub(crate) struct Wish {
     pub must: bool,
     /// Whether it is tried anew after the client's clock was corrected.
     pub corrected: bool,
+    /// Whether it is given up at the first answer that is no success, or without one.
+    pub once: bool,
     /// Whether the first acknowledgement is taken as lost, and the write retried.
     pub again: bool,
 }
@@ -71,8 +73,8 @@ pub(crate) struct Token {
     pub text: String,
     /// How many versions were shown with it.
     pub shown: usize,
-    /// Whose requests it has seen; none if it was not looked into.
-    pub seen: Option<Vec<u64>>,
+    /// The dots, and whose requests, it has seen; none if it was not looked into.
+    pub seen: Option<(Context, Vec<u64>)>,
 }
 
 /// What a client may count on seeing of a key.

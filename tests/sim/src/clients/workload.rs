@@ -35,6 +35,7 @@ impl Client {
             level: self.level(dcs),
             timeout_us,
             must: false,
+            once: self.dice.below(5) < 2,
             corrected: false,
             again: false,
         })

@@ -241,6 +241,11 @@ impl Disk {
         self.manifest.flushed(shard)
     }
 
+    /// The groups of a shard's tables.
+    pub fn groups(&self, shard: u32) -> Vec<anser_machine::Group> {
+        self.manifest.tables_of(shard).map(|entry| entry.group).collect()
+    }
+
     /// Whether a table is being written.
     pub fn is_writing_table(&self) -> bool {
         matches!(self.at_tables, Some(tables::Stage::Written { .. } | tables::Stage::Synced { .. }))

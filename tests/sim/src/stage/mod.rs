@@ -94,6 +94,7 @@ impl Stage {
             clients: CLIENTS,
             keys: 1,
             think_ms: 0,
+            turn_ms: 0,
             faults_ms: 0,
             loss: 0,
             late: 0,
@@ -157,7 +158,9 @@ impl Stage {
             | Job::Client { .. }
             | Job::ClientNotSent { .. }
             | Job::Stop { .. }
+            | Job::Away { .. }
             | Job::PutBack { .. }
+            | Job::SetAside { .. }
             | Job::Seeds { .. }
             | Job::Fault(_)
             | Job::Undo(_) => self.let_happen(job),

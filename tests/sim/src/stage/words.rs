@@ -3,7 +3,7 @@
 use super::names::{Names, text, value};
 use crate::disk::FIRST_SHARD;
 use crate::world::node::{COMPACTOR, COORDINATOR, MEMBERSHIP};
-use anser_machine::{DiskRequest, Fact, Feedback, SlotName};
+use anser_machine::{DiskRequest, Fact, Feedback, FolderTrust, SlotName};
 use anser_proto::client::{ClientReply, ClientRequest, ContextArg, Failure, GetRequest, Outcome, PutRequest};
 use anser_proto::gossip::{Gossip, Rumour};
 use anser_proto::replicate::{ReplicaReply, ReplicaRequest, Want};
@@ -138,8 +138,8 @@ impl Names {
 
     fn gossip(&self, gossip: &Gossip) -> String {
         match gossip {
-            Gossip::Probe { rumours }
-            | Gossip::ProbeAck { rumours }
+            Gossip::Probe { rumours, .. }
+            | Gossip::ProbeAck { rumours, .. }
             | Gossip::PushPull { rumours }
             | Gossip::PushPullReply { rumours } => self.rumours(rumours),
             Gossip::ProbeFor { target, rumours } | Gossip::ProbeForAck { target, rumours } => {
@@ -234,11 +234,19 @@ pub(super) fn fact(fact: &Fact) -> Option<String> {
         Fact::RingAdopted(record) => Some(format!("is at step {}", record.step.0)),
         Fact::ShardChanged { shard, serving: true } => Some(format!("shard {shard} answers")),
         Fact::ShardChanged { shard, serving: false } => Some(format!("shard {shard} does not answer yet")),
+        Fact::FolderJudged(FolderTrust::Sound) => Some("trusts its folder".to_owned()),
+        Fact::FolderJudged(FolderTrust::Old { replaceable }) => Some(match replaceable {
+            true => "has an old copy of its folder, which is to be set aside".to_owned(),
+            false => "has an old copy of its folder".to_owned(),
+        }),
         Fact::RoomChanged(room) => Some(format!("has room on its disk: {:?}", room.level)),
         Fact::CopiesChanged { shard, copies } if !copies.joining.is_empty() => {
             Some(format!("shard {shard} refills {} partitions", copies.joining.len()))
         }
         Fact::CopiesChanged { .. } => None,
-        Fact::PeersChanged(_) | Fact::TablesChanged { .. } | Fact::PeerSeen { .. } => None,
+        Fact::PeersChanged(_)
+        | Fact::TablesChanged { .. }
+        | Fact::LogGrown { .. }
+        | Fact::PeerSeen { .. } => None,
     }
 }

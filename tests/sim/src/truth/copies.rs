@@ -2,7 +2,7 @@
 
 use anser_machine::Lsn;
 use anser_model::KeyState;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// A state that is stored, and where the log has it; none for a key that was never stored.
@@ -19,8 +19,9 @@ pub(crate) struct Copies {
     unsure: BTreeMap<u32, VecDeque<(Lsn, usize, Rc<KeyState>)>>,
     /// What was durable until it was lost, or a backup was put back.
     former: Vec<Vec<Rc<KeyState>>>,
-    /// What was durable when it was last lost.
+    /// What was durable when it was last lost; and what was not known to be, but may have been in a table.
     before_loss: Vec<Stored>,
+    unsure_before_loss: Vec<Vec<(Lsn, Rc<KeyState>)>>,
     /// By shard: the last position that is synced, and the last that was appended.
     through: BTreeMap<u32, Lsn>,
     appended: BTreeMap<u32, Lsn>,
@@ -44,6 +45,7 @@ impl Copies {
             unsure: BTreeMap::new(),
             former: vec![Vec::new(); slots],
             before_loss: vec![None; slots],
+            unsure_before_loss: vec![Vec::new(); slots],
             through: BTreeMap::new(),
             appended: BTreeMap::new(),
             in_log: vec![None; slots],
@@ -145,16 +147,25 @@ impl Copies {
             left.clone().filter(|(lsn, _)| through.is_some_and(|through| *lsn <= through)),
         );
         self.former[slot].extend(lost.iter().map(|(_, state)| state.clone()));
+        let dropped = &mut self.unsure_before_loss[slot];
         if !again {
             self.before_loss[slot] = lost;
+            dropped.clear();
         }
         let left = left.map(|(lsn, _)| lsn);
+        let mut keeps = |(lsn, of, state): &(Lsn, usize, Rc<KeyState>), left: Option<Lsn>| {
+            let stays = *of != slot || Some(*lsn) == left;
+            if !stays {
+                dropped.push((*lsn, state.clone()));
+            }
+            stays
+        };
         if let Some(pending) = self.pending.get_mut(&shard) {
-            pending.retain(|(lsn, of, _)| *of != slot || Some(*lsn) == left);
+            pending.retain(|entry| keeps(entry, left));
         }
         // What a table kept is lost with it, and what the log kept was read back already.
         if let Some(unsure) = self.unsure.get_mut(&shard) {
-            unsure.retain(|(_, of, _)| *of != slot);
+            unsure.retain(|entry| keeps(entry, None));
         }
     }
 
@@ -163,11 +174,13 @@ impl Copies {
         self.in_log[slot].clone()
     }
 
-    /// The loss of a key's copy was not durable when the process ended, and is undone.
-    pub fn find_again(&mut self, slot: usize) {
-        let lost = self.before_loss[slot].take();
-        if lost.as_ref().map(|(lsn, _)| *lsn) > self.position(slot) {
-            self.durable[slot] = lost;
+    /// The loss of a key's copy was not durable when the process ended, and is undone. Tables hold all of the log through
+    /// `flushed`.
+    pub fn find_again(&mut self, slot: usize, flushed: Lsn) {
+        let mut found = std::mem::take(&mut self.unsure_before_loss[slot]);
+        found.retain(|(lsn, _)| *lsn <= flushed);
+        for (lsn, state) in found.into_iter().chain(self.before_loss[slot].take()) {
+            self.keep(lsn, slot, state);
         }
         self.remember(slot);
     }
@@ -179,6 +192,7 @@ impl Copies {
         }
         self.durable.fill(None);
         self.before_loss.fill(None);
+        self.unsure_before_loss.iter_mut().for_each(Vec::clear);
         self.memory.fill(self.empty.clone());
         self.pending.clear();
         self.unsure.clear();
@@ -190,6 +204,14 @@ impl Copies {
     /// The position of what a key's copy holds durably.
     pub fn position(&self, slot: usize) -> Option<Lsn> {
         self.durable[slot].as_ref().map(|(lsn, _)| *lsn)
+    }
+
+    /// How many records all logs have, synced or not.
+    pub fn records(&self) -> u64 {
+        let next =
+            |shard: &u32| self.through.get(shard).max(self.appended.get(shard)).map_or(0, |lsn| lsn.0 + 1);
+        let shards: BTreeSet<u32> = self.through.keys().chain(self.appended.keys()).copied().collect();
+        shards.iter().map(next).sum()
     }
 
     /// What a backup of the disk has.

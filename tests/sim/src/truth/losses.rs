@@ -55,7 +55,7 @@ impl Truth {
     }
 
     /// A loss that was not durable when the process ended is none; but an earlier one may be, and the partition still `joining`.
-    pub fn find_again(&mut self, node: usize, partition: PartitionId, joining: bool) {
+    pub fn find_again(&mut self, node: usize, partition: PartitionId, joining: bool, flushed: Lsn) {
         if joining {
             self.lost[node].insert(partition, Loss { saves: 0 });
         } else {
@@ -63,7 +63,7 @@ impl Truth {
         }
         for slot in 0..self.slots.len() {
             if self.slots[slot].partition() == partition && self.slots[slot].nodes.contains(&node) {
-                self.copies[node].find_again(slot);
+                self.copies[node].find_again(slot, flushed);
                 self.renew_promises(node, slot);
             }
         }
@@ -88,6 +88,13 @@ impl Truth {
             }));
         }
         unknown
+    }
+
+    /// Whether a node's copy answers, and knows neither a write nor one that settled it.
+    pub fn answers_without(&self, node: usize, write: usize) -> bool {
+        let slot = self.writes[write].slot;
+        let answers = !self.lost[node].contains_key(&self.slots[slot].partition());
+        answers && !self.knows_of(self.copies[node].durable(slot), write)
     }
 
     /// Whether a state knows of a write, or of one that settled it.

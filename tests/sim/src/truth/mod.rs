@@ -9,7 +9,8 @@ use anser_model::level::Site;
 use anser_model::ring::{QuorumKind, Record};
 use anser_model::state::{SETTLED_MAX, Seen};
 use anser_model::{
-    Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, PartitionId, Rid, Token,
+    Actor as Minter, Context, Dot, Hlc, Key, KeyState, KeyspaceId, KeyspaceName, Level, NodeId, PartitionId,
+    Rid, Token,
 };
 use anser_storage::StoreKey;
 use bytes::Bytes;
@@ -59,6 +60,8 @@ pub(crate) struct Written {
     pub seen_by: Vec<usize>,
     /// Mints that took this one off the copy that they were made at.
     pub settled_by: Vec<(usize, Dot)>,
+    /// Whether a write settled it that named it by its request id alone, and none of its dots.
+    pub named_by_id: bool,
     /// How often it was tried.
     pub attempts: u32,
     /// The value's length; a value is its write's number and then dots.
@@ -94,6 +97,8 @@ pub(crate) struct Slot {
     pub shown_writes: BTreeMap<usize, u64>,
     /// The state that was appended last anywhere: replicas mostly append the same.
     last: Option<(Bytes, Rc<KeyState>)>,
+    /// The last dot of each name.
+    last_minted: HashMap<Minter, Dot>,
 }
 
 /// What really happened.
@@ -121,8 +126,11 @@ pub(crate) struct Mint {
     pub dot: Dot,
     /// Whether the dot had been given to another write.
     pub reused: Option<usize>,
-    /// The writes that it took off the copy.
+    /// An earlier dot of the same name for the same key, if the copy did not know it.
+    pub forgot: Option<Dot>,
+    /// The writes that it took off the copy, and those that are live beside it.
     pub took_off: Vec<usize>,
+    pub beside: Vec<usize>,
 }
 
 /// What a copy appended.
@@ -182,6 +190,7 @@ impl Truth {
                     shown: Context::default(),
                     shown_writes: BTreeMap::new(),
                     last: None,
+                    last_minted: HashMap::new(),
                 });
             }
         }
@@ -237,6 +246,16 @@ impl Truth {
         (0..self.record.partitions).map(PartitionId).filter(holds).collect()
     }
 
+    /// Whether a node has a partition of some keyspace that no other has.
+    pub fn is_alone(&self, node: usize, partition: PartitionId) -> bool {
+        let id = self.record.roster[node].member.node;
+        let placement = self.record.read_placement();
+        self.record.keyspaces.iter().any(|keyspace| {
+            let mut replicas = placement.replicas(&keyspace.replicas, partition);
+            replicas.next().is_some_and(|member| member.node == id) && replicas.next().is_none()
+        })
+    }
+
     /// The write of a request.
     pub fn write_of(&self, rid: &Rid) -> Option<usize> {
         self.by_rid.get(rid).copied()
@@ -252,13 +271,33 @@ impl Truth {
         }
     }
 
+    /// The writes that a token has seen: those of its requests; and those of its dots, as long as none may be forgotten,
+    /// whether it names their requests or not.
+    pub fn seen(&self, slot: usize, context: &Context, rids: &[u64]) -> Vec<usize> {
+        let mut seen: Vec<usize> = rids.iter().filter_map(|hash| self.by_hash.get(hash)).copied().collect();
+        let writes = &self.slots[slot].writes;
+        if writes.len() < SETTLED_MAX {
+            let has_dot = |write: &usize| self.writes[*write].dots.iter().any(|dot| context.contains(dot));
+            seen.extend(writes.iter().copied().filter(has_dot));
+            seen.sort_unstable();
+            seen.dedup();
+        }
+        seen
+    }
+
+    /// Notes which of the writes that a token has seen it names by their ids alone.
+    pub fn note_named_by_id(&mut self, seen: &[usize], context: &Context) {
+        for write in seen {
+            let written = &mut self.writes[*write];
+            written.named_by_id |= !written.dots.iter().any(|dot| context.contains(dot));
+        }
+    }
+
     /// A client begins a write, having seen these.
-    pub fn begin(&mut self, rid: Rid, slot: usize, issued: Hlc, is_delete: bool, seen: &[u64]) -> usize {
+    pub fn begin(&mut self, rid: Rid, slot: usize, issued: Hlc, is_delete: bool, seen: Vec<usize>) -> usize {
         let number = self.writes.len();
-        for hash in seen {
-            if let Some(&write) = self.by_hash.get(hash) {
-                self.writes[write].seen_by.push(number);
-            }
+        for write in seen {
+            self.writes[write].seen_by.push(number);
         }
         let hash = rid.hash64();
         self.by_rid.insert(rid, number);
@@ -274,6 +313,7 @@ impl Truth {
             dots: Vec::new(),
             seen_by: Vec::new(),
             settled_by: Vec::new(),
+            named_by_id: false,
             attempts: 0,
             length: 0,
             held_by: Vec::new(),
@@ -322,7 +362,11 @@ impl Truth {
                 for gone in &took_off {
                     self.writes[*gone].settled_by.push((write, *dot));
                 }
-                mints.push(Mint { write, dot: *dot, reused, took_off });
+                let last = self.slots[slot].last_minted.insert(dot.actor, *dot);
+                let forgot = last.filter(|last| !before.context().contains(last));
+                let others = after.live().iter().filter(|(other, _)| other != rid);
+                let beside = others.filter_map(|(other, _)| self.write_of(other)).collect();
+                mints.push(Mint { write, dot: *dot, reused, forgot, took_off, beside });
             }
         }
         Appended { before, after, mints }
@@ -347,13 +391,14 @@ impl Truth {
         self.write_of(rid).is_some_and(|heir| self.settlers(write).any(|settler| settler == heir))
     }
 
-    /// Whether a retry of a write may have come when a copy no longer knew its request: then it may show again as a sibling
-    /// (it never supersedes anything), which is the price of a bounded memory. Not only the oldest go: ids that a token
-    /// brings back count as new, and push out others.
+    /// Whether a copy may no longer know that a write was settled: then it may show again as a sibling (it never supersedes
+    /// anything), which is the price of a bounded memory. So it is with a retry that comes late, and with a write that was
+    /// settled by its id alone (a receipt's token can't tell its dot from an unseen one of the same name before it) while a
+    /// copy that holds it was away. Not only the oldest go: ids that a token brings back count as new, and push out others.
     pub fn may_be_forgotten(&self, write: usize) -> bool {
         let written = &self.writes[write];
-        let retried = written.attempts > 1 || written.dots.len() > 1;
-        retried && self.slots[written.slot].writes.len() >= SETTLED_MAX
+        let by_id = written.attempts > 1 || written.dots.len() > 1 || written.named_by_id;
+        by_id && self.slots[written.slot].writes.len() >= SETTLED_MAX
     }
 
     /// All that the replicas of a key hold durably in whole folders, merged.

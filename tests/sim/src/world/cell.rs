@@ -4,7 +4,7 @@
 use crate::twin::Twin;
 use anser_compactor::Compactor;
 use anser_coordinator::Coordinator;
-use anser_machine::{CopiesSummary, Event, Fact, Feedback, Machine, Peers, TableSummary};
+use anser_machine::{CopiesSummary, Event, Fact, Feedback, FolderTrust, Machine, Peers, TableSummary};
 use anser_membership::Membership;
 use anser_model::Step;
 use anser_model::ring::Record;
@@ -82,6 +82,8 @@ pub(crate) struct Cell {
     /// Whether its next step panics.
     pub panics: bool,
     pub panicked: u32,
+    /// Whether the present machine has heard that its disk has failed.
+    pub disk_failed: bool,
     waiting: BTreeMap<(Address, OpId), Waiting>,
     expire_at: Tick,
     ring: Option<Arc<Record>>,
@@ -89,12 +91,18 @@ pub(crate) struct Cell {
     shards: BTreeMap<u32, bool>,
     copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
+    grown: BTreeMap<u32, u64>,
+    folder: Option<FolderTrust>,
 }
 
 impl Cell {
     /// Takes a fact in, in place of the one of its kind before it.
     pub fn learn(&mut self, fact: &Fact) {
         match fact {
+            Fact::LogGrown { shard, records } => {
+                self.grown.insert(*shard, *records);
+            }
+            Fact::FolderJudged(trust) => self.folder = Some(*trust),
             Fact::RingAdopted(record) => self.ring = Some(record.clone()),
             Fact::PeersChanged(peers) => self.peers = Some(peers.clone()),
             Fact::ShardChanged { shard, serving } => {
@@ -119,7 +127,10 @@ impl Cell {
             self.copies.iter().map(|(&shard, copies)| Fact::CopiesChanged { shard, copies: copies.clone() });
         let tables =
             self.tables.iter().map(|(&shard, tables)| Fact::TablesChanged { shard, tables: tables.clone() });
-        ring.chain(peers).chain(shards).chain(copies).chain(tables).map(Event::Fact).collect()
+        let grown = self.grown.iter().map(|(&shard, &records)| Fact::LogGrown { shard, records });
+        let folder = self.folder.iter().copied().map(Fact::FolderJudged);
+        let wholes = ring.chain(peers).chain(folder);
+        wholes.chain(shards).chain(copies).chain(tables).chain(grown).map(Event::Fact).collect()
     }
 
     /// How many requests it was handed and has not answered.

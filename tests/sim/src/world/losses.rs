@@ -8,10 +8,10 @@ use crate::dice::Dice;
 use crate::disk::{Disk, FIRST_SHARD};
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::{joining_copies_are_silent, refilled_copies_know};
-use crate::schedule::SECOND;
+use crate::schedule::{MS, SECOND};
 use crate::truth::{Folder, Loss};
 use crate::verdicts::Invariant;
-use crate::world::Job;
+use crate::world::{Job, SYNC_US};
 use anser_machine::{CopiesSummary, Fact};
 use anser_model::{FolderId, PartitionId, Step};
 use anser_proto::replicate::ReplicaReply;
@@ -20,6 +20,8 @@ use anser_storage::{StoreKey, group_of};
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// In a million, losses of a partition after which the process ends soon.
+const CRASH_AT_LOSS: u64 = 60_000;
 /// How often a node that knows nobody dials its seeds.
 const SEEDS_US: u64 = SECOND;
 
@@ -32,6 +34,7 @@ impl World {
         let node = &mut self.nodes[n];
         node.entry.member.folder = FolderId(node.dice.u128().to_le_bytes());
         node.disk = Disk::create(Dice::new(seed, "disk"), node.disk.health);
+        node.put_back = false;
         (node.step_said, node.said) = (Step(0), Said::default());
         self.journal.line(self.schedule.now(), || format!("node {n} has an empty folder"));
     }
@@ -92,8 +95,9 @@ impl World {
             .filter(|(partition, loss)| is_undone(**partition, **loss))
             .map(|(partition, _)| *partition)
             .collect();
+        let flushed = self.nodes[n].disk.flushed(shard);
         for partition in undone {
-            self.truth.find_again(n, partition, copies.joining.contains(&partition));
+            self.truth.find_again(n, partition, copies.joining.contains(&partition), flushed);
         }
     }
 
@@ -110,6 +114,16 @@ impl World {
         let left = |key: &Bytes| machine.remembered(&StoreKey::parse(key.clone())?);
         let has_read_log = self.nodes[n].serving.get(&shard) == Some(&true);
         self.truth.lose(n, partition, shard, saves, if has_read_log { Some(&left) } else { None });
+        self.crash_soon(n);
+    }
+
+    /// What is done about a loss takes several steps, and a crash must be harmless between any two.
+    fn crash_soon(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        if node.dice.chance(CRASH_AT_LOSS) {
+            let us = node.dice.wait(SYNC_US);
+            self.schedule.after(us, Job::Stop { node: n, us: 50 * MS });
+        }
     }
 
     fn see_refilled(&mut self, n: usize, partition: PartitionId) {

@@ -5,32 +5,38 @@
 pub(crate) mod cell;
 mod leaves;
 mod losses;
+mod mints;
 pub(crate) mod network;
 pub(crate) mod node;
 mod observe;
+pub(crate) mod old_copies;
 mod power;
 pub(crate) mod route;
 mod steps;
+mod strays;
 mod talk;
+mod unwritten;
 
 use crate::clients::Client;
 use crate::coverage::{Coverage, Situation};
 use crate::dice::Dice;
-use crate::disk::{Disk, Health, Image, Turn};
+use crate::disk::{Disk, Health, Turn};
 use crate::faults::{Faults, Undo};
 use crate::invariants::Read;
 use crate::journal::Journal;
 use crate::profile::Profile;
 use crate::schedule::Schedule;
 use crate::stage::Seen;
-use crate::truth::{Backup, Truth};
+use crate::truth::Truth;
 use crate::verdicts::{Invariant, Verdicts};
 use crate::{Options, founding};
 use anser_machine::Outbox;
 use bytes::{Bytes, BytesMut};
 use cell::Mail;
+use mints::Mints;
 use network::Network;
 use node::Node;
+use old_copies::OldCopy;
 
 /// Microseconds that a healthy disk's sync takes on average.
 pub(crate) const SYNC_US: u64 = 600;
@@ -56,8 +62,12 @@ pub(crate) enum Job {
     Seeds { node: usize, boot: u32 },
     /// A node's process ends, and starts again so many microseconds later.
     Stop { node: usize, us: u64 },
+    /// A node's process ends, and starts again so many microseconds later, whatever else happens; another folder may be lost.
+    Away { node: usize, us: u64, lost: Option<usize> },
     /// A node's disk is put back as it was.
-    PutBack { node: usize, backup: Box<(Image, Backup)> },
+    PutBack { node: usize, backup: Box<OldCopy>, tries: u32 },
+    /// A node that knows that its folder is old sets it aside.
+    SetAside { node: usize, boot: u32 },
     /// A client's pause or patience ends.
     Client { client: usize, generation: u64 },
     /// A client learns that its request never left.
@@ -86,10 +96,12 @@ pub(crate) struct World {
     pub founded: Vec<bool>,
     /// What the actors did, for a stage to tell of; none if nobody watches.
     pub seen: Option<Vec<Seen>>,
+    mints: Mints,
     /// Whether the next store is a read repair.
     repairing: bool,
-    /// Bytes of the largest state that was appended.
+    /// Bytes of the largest state that was appended, and of the largest entry of a log.
     largest_state: usize,
+    largest_entry: usize,
     /// Until when faults go on.
     pub suffer_until: u64,
     buffer: BytesMut,
@@ -129,8 +141,10 @@ impl World {
             truth: Truth::new(record, profile.keys, nodes.len()),
             founded: vec![false; nodes.len()],
             seen: None,
+            mints: Mints::default(),
             repairing: false,
             largest_state: 0,
+            largest_entry: 0,
             suffer_until: 0,
             faults: Faults::new(seed),
             journal: Journal::new(options.log),
@@ -207,7 +221,9 @@ impl World {
             Job::Client { client, generation } => self.client_wakes(client, generation),
             Job::ClientNotSent { client, generation } => self.client_not_sent(client, generation),
             Job::Stop { node, us } => self.stop_for(node, us),
-            Job::PutBack { node, backup } => self.put_back(node, *backup),
+            Job::Away { node, us, lost } => self.go_away(node, us, lost),
+            Job::PutBack { node, backup, tries } => self.put_back(node, backup, tries),
+            Job::SetAside { node, boot } => self.set_aside(node, boot),
             Job::Fault(which) => self.next_fault(which),
             Job::Undo(number) => {
                 if let Some(undo) = self.faults.active.remove(&number) {
@@ -235,6 +251,8 @@ impl World {
             Job::Stop { node, .. } => (12, *node, &[]),
             Job::PutBack { node, .. } => (13, *node, &[]),
             Job::Seeds { node, .. } => (14, *node, &[]),
+            Job::Away { node, .. } => (15, *node, &[]),
+            Job::SetAside { node, .. } => (16, *node, &[]),
         };
         self.journal.event(at, kind << 32 | place as u64, content);
     }

@@ -2,6 +2,7 @@
 
 use super::Job;
 use super::cell::{Actor, Cell};
+use super::unwritten::Unwritten;
 use crate::dice::Dice;
 use crate::disk::{Disk, FIRST_SHARD};
 use crate::invariants::incarnations_grow::Said;
@@ -49,6 +50,13 @@ impl Bounds {
         one * LOG_PER_MEMTABLE * (self.replica.engine.frozen_max + 1)
     }
 
+    /// Most bytes of a shard's log that no table holds, of what it appended since it was read back: what its memtables were
+    /// frozen for, and at most an entry more, of no more bytes than `largest`.
+    pub fn unwritten(&self, largest: usize) -> usize {
+        let of_memtable = LOG_PER_MEMTABLE * self.replica.engine.memtable_bytes + largest;
+        of_memtable * (self.replica.engine.frozen_max + 1)
+    }
+
     /// Most requests that wait for a node's disk: what its shards wait for, in their present lives and the one before.
     pub fn disk(&self) -> usize {
         let of_shard = self.replica.pending_max + self.replica.engine.frozen_max;
@@ -80,6 +88,8 @@ pub(crate) struct Node {
     pub boot: u32,
     pub up: bool,
     pub paused: bool,
+    /// It does not start before this.
+    pub away_until: u64,
     /// What came while it was paused.
     pub held: Vec<Job>,
     pub cells: Vec<Cell>,
@@ -98,8 +108,12 @@ pub(crate) struct Node {
     pub copies: BTreeMap<u32, Arc<CopiesSummary>>,
     /// Saves of each shard's cell of copies.
     pub saves: Vec<Saves>,
+    /// What each shard's memtables keep of the log.
+    pub unwritten: Vec<Unwritten>,
     /// Until when losses may come of damage that is no more.
     pub unsound_until: u64,
+    /// Whether its folder is an old copy.
+    pub put_back: bool,
     pub step_said: Step,
     pub said: Said,
     born: u64,
@@ -119,6 +133,7 @@ impl Node {
             boot: 0,
             up: false,
             paused: false,
+            away_until: 0,
             held: Vec::new(),
             cells: Vec::new(),
             lives: Vec::new(),
@@ -130,7 +145,9 @@ impl Node {
             serving: BTreeMap::new(),
             copies: BTreeMap::new(),
             saves: Vec::new(),
+            unwritten: Vec::new(),
             unsound_until: 0,
+            put_back: false,
             step_said: Step(0),
             said: Said::default(),
             born: 0,
@@ -153,6 +170,7 @@ impl Node {
         self.serving.clear();
         self.copies.clear();
         self.saves = vec![Saves::default(); SHARDS as usize];
+        self.unwritten = vec![Unwritten::default(); SHARDS as usize];
         self.last_local = at;
         self.lives = vec![Life(0); SHARDS as usize];
         self.cells = (0..ACTORS).map(|_| Cell::default()).collect();
@@ -191,6 +209,7 @@ impl Node {
         match actor {
             MEMBERSHIP => Actor::Membership(Box::new(Membership::new(anser_membership::Config {
                 member,
+                shards: SHARDS,
                 name: self.entry.name.clone(),
                 dc: self.entry.dc.clone(),
                 zone: self.entry.zone.clone(),

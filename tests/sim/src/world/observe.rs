@@ -2,14 +2,18 @@
 
 use super::World;
 use super::cell::Actor;
-use super::node::{MAILBOX_MAX, MEMBERSHIP, SHARDS};
+use super::node::{COORDINATOR, MAILBOX_MAX, MEMBERSHIP, SHARDS};
+use super::strays::STRAY_LIFE;
 use crate::clients::Client;
 use crate::coverage::Situation;
 use crate::disk::FIRST_SHARD;
 use crate::invariants::incarnations_grow::Said;
 use crate::invariants::synced_is_read_back;
-use crate::invariants::{contexts_grow, dots_are_unique, failed_leaves_nothing, incarnations_grow};
-use crate::invariants::{queues_are_bounded, settling_has_no_cycle, steps_grow};
+use crate::invariants::{contexts_grow, dots_are_unique, failed_disks_stop_shards, failed_leaves_nothing};
+use crate::invariants::{
+    incarnations_grow, minters_remember, mints_settle_what_they_saw, only_copies_are_kept,
+};
+use crate::invariants::{queues_are_bounded, settling_has_no_cycle, steps_grow, strays_are_refused};
 use crate::stage::Seen;
 use crate::truth::Appended;
 use crate::verdicts::Invariant;
@@ -27,10 +31,15 @@ impl World {
         if let DiskRequest::Save { slot: SlotName::Copies, .. } = request {
             self.see_copies_saved(n, actor - FIRST_SHARD, false);
         }
+        if let DiskRequest::Wipe { group } = request {
+            let result = only_copies_are_kept::check(&self.truth, n, *group);
+            self.judge(Invariant::OnlyCopiesAreKept, result);
+        }
         let DiskRequest::Append(log_record) = request else { return };
         let record = record::decode(&log_record.bytes).expect("a shard appends records");
-        let Some(slot) = self.truth.slot_of(record.key.as_bytes()) else { return };
         let shard = actor - FIRST_SHARD;
+        self.see_log(n, shard, log_record.lsn, record.key.as_bytes().len() + record.state.len());
+        let Some(slot) = self.truth.slot_of(record.key.as_bytes()) else { return };
         if record.state.len() > 60_000 {
             self.coverage.sometimes(Situation::LargeValue);
         }
@@ -44,6 +53,10 @@ impl World {
         for mint in mints {
             let result = dots_are_unique::check(&self.truth, &mint);
             self.judge(Invariant::DotsAreUnique, result);
+            let result = mints_settle_what_they_saw::check(&self.truth, &mint);
+            self.judge(Invariant::MintsSettleWhatTheySaw, result);
+            let result = minters_remember::check(&self.truth, &mint);
+            self.judge(Invariant::MintersRemember, result);
             let result = failed_leaves_nothing::check(&self.truth, mint.write);
             self.judge(Invariant::FailedLeavesNothing, result);
             let result = settling_has_no_cycle::check(&self.truth, &mint);
@@ -66,6 +79,16 @@ impl World {
                 )
             });
         }
+    }
+
+    /// A shard appends an entry to its log: tables must not lag too far behind.
+    fn see_log(&mut self, n: usize, shard: usize, lsn: Lsn, bytes: usize) {
+        self.largest_entry = self.largest_entry.max(bytes);
+        let node = &mut self.nodes[n];
+        let unwritten = node.unwritten[shard].append(lsn, bytes);
+        let bound = node.bounds.unwritten(self.largest_entry);
+        let result = queues_are_bounded::check("a shard's log that no table holds", unwritten, bound);
+        self.judge(Invariant::QueuesAreBounded, result);
     }
 
     /// The disk answers.
@@ -92,6 +115,7 @@ impl World {
                 // A table may be on disk before the log is.
                 let shard = u32::try_from(actor - FIRST_SHARD).expect("few shards");
                 self.truth.copies[n].synced(shard, *through);
+                self.nodes[n].unwritten[shard as usize].written(*through);
                 self.coverage.sometimes(Situation::TableWritten);
             }
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
@@ -115,6 +139,7 @@ impl World {
     fn remember(&mut self, n: usize, shard: usize, next: Lsn) {
         let number = u32::try_from(shard).expect("few shards");
         let flushed = self.nodes[n].disk.flushed(number);
+        self.nodes[n].unwritten[shard].begin_anew();
         self.truth.copies[n].read_back_to(number, next);
         self.truth.copies[n].found_in_tables(number, flushed);
         for slot in 0..self.truth.slots.len() {
@@ -123,6 +148,16 @@ impl World {
                 self.judge(Invariant::SyncedIsReadBack, result);
                 self.truth.copies[n].remember(slot);
             }
+        }
+    }
+
+    /// An actor that knows that its disk has failed has taken a step.
+    pub(super) fn see_disk_failed(&mut self, n: usize, actor: usize) {
+        let node = &self.nodes[n];
+        if let Some(Actor::Replica(_)) = &node.cells[actor].actor {
+            let shard = u32::try_from(actor - FIRST_SHARD).expect("few shards");
+            let result = failed_disks_stop_shards::check_told(node.serving.get(&shard).copied());
+            self.judge(Invariant::FailedDisksStopShards, result);
         }
     }
 
@@ -182,9 +217,11 @@ impl World {
                 }
             }
             Fact::CopiesChanged { shard, copies } => self.follow_copies(n, *shard, copies),
+            Fact::FolderJudged(trust) => self.follow_folder(n, *trust),
             Fact::RingAdopted(_)
             | Fact::TablesChanged { .. }
             | Fact::RoomChanged(_)
+            | Fact::LogGrown { .. }
             | Fact::PeerSeen { .. } => {}
         }
     }
@@ -197,6 +234,17 @@ impl World {
             self.cover_repair(place.keyspace, key);
         }
         self.see_copy_said(n, envelope);
+        self.see_old_said(n, envelope);
+        if actor == COORDINATOR {
+            self.see_coordinator(n, envelope);
+        }
+        if envelope.op.life == STRAY_LIFE {
+            self.judge(Invariant::StraysAreRefused, strays_are_refused::check(envelope));
+        }
+        if self.nodes[n].cells[actor].disk_failed && envelope.from.role == Role::Replica {
+            let result = failed_disks_stop_shards::check_said(envelope);
+            self.judge(Invariant::FailedDisksStopShards, result);
+        }
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;
         }
@@ -205,8 +253,8 @@ impl World {
         self.nodes[n].step_said = envelope.step;
         let rumours: &[Rumour] = match &envelope.body {
             Body::Gossip(
-                Gossip::Probe { rumours }
-                | Gossip::ProbeAck { rumours }
+                Gossip::Probe { rumours, .. }
+                | Gossip::ProbeAck { rumours, .. }
                 | Gossip::ProbeFor { rumours, .. }
                 | Gossip::ProbeForAck { rumours, .. }
                 | Gossip::PushPull { rumours }

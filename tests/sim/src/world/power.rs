@@ -24,6 +24,9 @@ impl World {
             return;
         }
         let at = self.schedule.now();
+        if at < self.nodes[n].away_until {
+            return self.start_after(n, self.nodes[n].away_until - at);
+        }
         self.journal.line(at, || format!("node {n} starts"));
         let opened = self.nodes[n].disk.open();
         self.judge_damage(n);
@@ -105,6 +108,7 @@ impl World {
         let kept = node.disk.crash(stays);
         let (writing, merging) = (node.disk.is_writing_table(), node.disk.is_merging());
         node.cells.clear();
+        self.forget_mints(n);
         self.truth.copies[n].crash();
         if unsynced > 0 {
             self.coverage.sometimes(Situation::CrashBeforeSync);

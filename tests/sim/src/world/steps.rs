@@ -1,6 +1,7 @@
 //! Steps of machines, and what follows from them: as the node's host does it, but in virtual time.
 
 use super::cell::{Actor, Mail, refusal};
+use super::node::COORDINATOR;
 use super::{Job, World};
 use crate::coverage::{Injected, Situation};
 use crate::disk::{FIRST_SHARD, Outcome};
@@ -8,7 +9,7 @@ use crate::schedule::MS;
 use crate::stage::Seen;
 use crate::twin::Twin;
 use crate::verdicts::Invariant;
-use anser_machine::{Effect, Event, Now, Outbox};
+use anser_machine::{Effect, Event, Feedback, Now, Outbox};
 use anser_proto::{Refusal, Tick};
 
 /// The shortest sleep until a timeout, as the host has it.
@@ -36,6 +37,8 @@ impl World {
         }
         let event = match mail {
             Mail::Message(envelope) => {
+                self.see_answered(n, actor, &envelope);
+                let cell = &mut self.nodes[n].cells[actor];
                 if envelope.body.is_request() {
                     cell.expire_if_due(now.tick);
                     if envelope.deadline < now.tick || cell.requests() >= requests_max {
@@ -53,7 +56,13 @@ impl World {
             Mail::Feedback(life, _) if life != cell.life => return,
             Mail::Feedback(_, feedback) => Event::Own(*feedback),
         };
+        let cell = &mut self.nodes[n].cells[actor];
+        cell.disk_failed |= matches!(event, Event::Own(Feedback::DiskFailed));
+        let disk_failed = cell.disk_failed;
         self.step(n, actor, Some(event));
+        if disk_failed {
+            self.see_disk_failed(n, actor);
+        }
     }
 
     /// An actor's timer goes off.
@@ -169,12 +178,15 @@ impl World {
         let at = self.schedule.now();
         let boot = self.nodes[n].boot;
         let cell = &mut self.nodes[n].cells[actor];
-        (cell.actor, cell.twin) = (None, None);
+        (cell.actor, cell.twin, cell.disk_failed) = (None, None, false);
         cell.life = cell.life.wrapping_add(1);
         cell.wake = None;
         cell.panicked += 1;
         let pause_us = (BACKOFF_US << cell.panicked.min(6)).min(BACKOFF_US_MAX);
         let answers = cell.crash();
+        if actor == COORDINATOR {
+            self.forget_mints(n);
+        }
         if !answers.is_empty() {
             self.coverage.sometimes(Situation::PanicInFlight);
         }
@@ -226,7 +238,7 @@ impl World {
     }
 
     /// Puts something into an actor's mailbox: it is taken out in the order that it came.
-    pub(super) fn post(&mut self, n: usize, actor: usize, mail: Mail) {
+    pub(crate) fn post(&mut self, n: usize, actor: usize, mail: Mail) {
         let now = self.schedule.now();
         let node = &mut self.nodes[n];
         let at = (now + 1 + node.grey_us).max(node.last_local);

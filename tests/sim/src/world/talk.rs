@@ -6,7 +6,8 @@ use super::route::CLIENT_BACKOFF_US;
 use super::{Job, World};
 use crate::clients::{Answer, Given, Operation, Session, Token, What, Wish, answer};
 use crate::coverage::Situation;
-use crate::invariants::{Read, ReadStart, acks_are_durable, failed_leaves_nothing, nothing_from_nowhere};
+use crate::invariants::{Read, ReadStart, acks_are_durable, acks_outlast_losses};
+use crate::invariants::{failed_leaves_nothing, nothing_from_nowhere};
 use crate::invariants::{quorums_intersect, reads_see_acked_writes, receipts_tell_the_truth};
 use crate::invariants::{retries_make_no_sibling, sessions_go_forward};
 use crate::invariants::{
@@ -32,7 +33,11 @@ impl World {
     /// A client begins something, if it wants to.
     pub(crate) fn begin(&mut self, c: usize) {
         let slots = self.truth.slots.len();
+        let turn = (self.now() / MS).checked_div(self.profile.turn_ms);
         let client = &mut self.clients[c];
+        if let Some(turn) = turn {
+            client.hot = usize::try_from(turn).ok().map(|turn| turn % slots);
+        }
         client.sessions.resize(slots, Session::default());
         client.generation += 1;
         let Some(wish) = client.next_wish(slots, self.profile.dcs) else { return };
@@ -90,14 +95,17 @@ impl World {
             (None, Given::Sibling) => ContextArg::Sibling,
             (None, Given::Blind | Given::Token) => ContextArg::Blind,
         };
-        let number = match token {
-            Some(Token { seen: Some(seen), .. }) => self.truth.begin(rid, wish.slot, issued, is_delete, seen),
+        let seen = match token {
+            Some(Token { seen: Some((context, rids)), .. }) => self.truth.seen(wish.slot, context, rids),
             Some(Token { text, .. }) => {
-                let seen = self.truth.open(wish.slot, text).map(|(_, seen)| seen).unwrap_or_default();
-                self.truth.begin(rid, wish.slot, issued, is_delete, &seen)
+                let (context, rids) = self.truth.open(wish.slot, text).unwrap_or_default();
+                let seen = self.truth.seen(wish.slot, &context, &rids);
+                self.truth.note_named_by_id(&seen, &context);
+                seen
             }
-            None => self.truth.begin(rid, wish.slot, issued, is_delete, &[]),
+            None => Vec::new(),
         };
+        let number = self.truth.begin(rid, wish.slot, issued, is_delete, seen);
         let body = if is_delete { Value::Tombstone } else { Value::Value(client.value(number).into()) };
         if let Value::Value(value) = &body {
             self.truth.writes[number].length = value.len();
@@ -183,6 +191,9 @@ impl World {
                 if operation.asked.take().is_some() {
                     operation.maybe = true;
                 }
+                if operation.wish.once && operation.attempts > 0 {
+                    return self.give_up(c);
+                }
                 self.attempt(c);
             }
         }
@@ -236,8 +247,12 @@ impl World {
             Answer::Got(reply) => self.get_done(c, &reply),
             Answer::Unsure => {
                 operation.maybe = true;
+                if operation.wish.once {
+                    return self.give_up(c);
+                }
                 self.attempt(c);
             }
+            Answer::Nothing(_) if operation.wish.once => self.give_up(c),
             Answer::Nothing(failure) => {
                 if matches!(failure, Failure::Unavailable { .. }) {
                     self.coverage.sometimes(Situation::Unavailable);
@@ -308,6 +323,8 @@ impl World {
         if operation.wish.again {
             return self.forget_answer(c, operation);
         }
+        let result = acks_outlast_losses::check(&self.truth, write, operation.start.needed);
+        self.judge(Invariant::AcksOutlastLosses, result);
         self.truth.acknowledge(write, operation.start.needed, at, held_by);
         let rid = self.truth.writes[write].rid;
         self.journal.line(at, || {
@@ -344,7 +361,7 @@ impl World {
         self.judge(Invariant::NothingFromNowhere, Ok(()));
         self.judge_read(c, &read, slot, level);
         self.cover_read(&read);
-        let seen = Some(read.rids);
+        let seen = Some((read.context, read.rids));
         self.clients[c].sessions[slot].token =
             Some(Token { text: reply.context.clone(), shown: reply.versions.len(), seen });
         self.succeed(c, &operation);

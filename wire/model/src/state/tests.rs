@@ -294,3 +294,29 @@ fn what_a_receipt_settles_is_remembered_by_a_copy_that_never_met_it() {
     state.merge(&other);
     assert!(state.live().iter().all(|(live, _)| *live != rid(201)), "settled, and live again");
 }
+
+/// The price of a bounded memory, and of a context that can't hold a dot without those of the same name before it: what a
+/// receipt's token settled at a copy that never met it comes back, as a sibling, from one that was away for more writes than
+/// are remembered. Nothing is lost by it.
+#[test]
+fn what_an_id_alone_settled_may_come_back_after_more_writes_than_are_remembered() {
+    let mut away = KeyState::default();
+    away.mint(actor(1), 1, &write(1, "unseen", Seen::Nothing)).unwrap();
+    away.mint(actor(1), 2, &write(2, "old", Seen::Nothing)).unwrap();
+    let receipt = crate::Token::of_write(&away, &rid(2)).into_seen();
+    let mut state = KeyState::default();
+    state.mint(actor(2), 1, &write(3, "new", receipt)).unwrap();
+    let early = {
+        let mut merged = state.clone();
+        merged.merge(&away);
+        values(&merged)
+    };
+    assert_eq!(early, ["unseen", "new"], "as it should be");
+    let last = 3 + SETTLED_MAX as u64 + 1;
+    for seq in 4..=last {
+        let seen = seen(&state);
+        state.mint(actor(2), seq - 2, &write(seq, "newest", seen)).unwrap();
+    }
+    state.merge(&away);
+    assert_eq!(values(&state), ["unseen", "old", "newest"]);
+}

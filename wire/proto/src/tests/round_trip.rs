@@ -3,10 +3,12 @@
 use super::samples::{bodies, envelope, node};
 use crate::client::{ClientRequest, ContextArg, PutRequest};
 use crate::frame::{self, DATAGRAM_BYTES_MAX, FRAME_VERSION, FrameError, LENGTH_BYTES};
-use crate::gossip::{Gossip, PeerState, RUMOURS_PER_DATAGRAM_MAX, Rumour};
+use crate::gossip::{Gossip, Heard, Mark, PeerState, RUMOURS_PER_DATAGRAM_MAX, Rumour, Trust};
 use crate::replicate::{Place, ReplicaRequest};
 use crate::{Address, Body, Class, Envelope, OpId, Role, Tick};
-use anser_model::{Hlc, Key, KeyspaceId, KeyspaceName, Level, NodeId, PartitionId, Rid, Round, Step};
+use anser_model::{
+    FolderId, Hlc, Key, KeyspaceId, KeyspaceName, Level, NodeId, PartitionId, Rid, Round, Step,
+};
 use bytes::BytesMut;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
@@ -68,7 +70,8 @@ fn place() -> impl Strategy<Value = Place> {
 fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         prop::sample::select(bodies()),
-        prop::collection::vec(rumour(), 0..40).prop_map(|rumours| Body::Gossip(Gossip::Probe { rumours })),
+        prop::collection::vec(rumour(), 0..40)
+            .prop_map(|rumours| Body::Gossip(Gossip::Probe { rumours, mark: Mark::default() })),
         put().prop_map(Body::ForwardPut),
         put().prop_map(|put| Body::Client(ClientRequest::Put(put))),
         (place(), key(), bytes()).prop_map(|(place, key, state)| {
@@ -144,9 +147,10 @@ fn as_many_rumours_as_go_with_a_probe_fit_a_datagram() {
         state: PeerState::Dead,
     };
     let rumours = vec![worst; RUMOURS_PER_DATAGRAM_MAX];
+    let mark = Mark { folder: FolderId([255; 16]), records: u64::MAX, trust: Trust::Old };
     for gossip in [
-        Gossip::Probe { rumours: rumours.clone() },
-        Gossip::ProbeAck { rumours: rumours.clone() },
+        Gossip::Probe { rumours: rumours.clone(), mark },
+        Gossip::ProbeAck { rumours: rumours.clone(), mark, heard: Heard::Records(u64::MAX) },
         Gossip::ProbeFor { target: node(1), rumours: rumours.clone() },
         Gossip::ProbeForAck { target: node(1), rumours: rumours.clone() },
     ] {
@@ -165,7 +169,7 @@ fn as_many_rumours_as_go_with_a_probe_fit_a_datagram() {
         frame::encode(&sent, Tick(0), &mut out).unwrap();
         assert!(out.len() <= DATAGRAM_BYTES_MAX, "{} bytes", out.len());
     }
-    let many = Body::Gossip(Gossip::Probe { rumours: vec![worst; RUMOURS_PER_DATAGRAM_MAX + 1] });
+    let many = Body::Gossip(Gossip::Probe { rumours: vec![worst; RUMOURS_PER_DATAGRAM_MAX + 1], mark });
     assert_eq!(many.class(), Class::Control);
 }
 

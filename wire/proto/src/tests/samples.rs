@@ -6,7 +6,7 @@ use crate::client::{
     ClientReply, ClientRequest, ClusterReply, ContextArg, Failure, GetReceipt, GetReply, GetRequest,
     MemberView, Outcome, PutReceipt, PutReply, PutRequest, RingReply, ShownVersion,
 };
-use crate::gossip::{Gossip, PeerState, Rumour};
+use crate::gossip::{Gossip, Heard, Mark, PeerState, Rumour, Trust};
 use crate::replicate::{PageEntry, PagePlace, Place, ReplicaReply, ReplicaRequest, Want};
 use crate::{Address, Body, Envelope, OpId, Refusal, Role, Tick};
 use anser_model::ring::{DcName, NodeName, Weight, ZoneName};
@@ -90,10 +90,15 @@ fn put(body: anser_model::Body, context: ContextArg) -> PutRequest {
     }
 }
 
+fn mark() -> Mark {
+    Mark { folder: FolderId([9; 16]), records: 300, trust: Trust::Sound }
+}
+
 fn gossip() -> Vec<Body> {
     let all = [
-        Gossip::Probe { rumours: rumours() },
-        Gossip::ProbeAck { rumours: Vec::new() },
+        Gossip::Probe { rumours: rumours(), mark: Mark::default() },
+        Gossip::ProbeAck { rumours: Vec::new(), mark: mark(), heard: Heard::Records(300) },
+        Gossip::ProbeAck { rumours: rumours(), mark: mark(), heard: Heard::Replaced },
         Gossip::ProbeFor { target: node(5), rumours: rumours() },
         Gossip::ProbeForAck { target: node(5), rumours: Vec::new() },
         Gossip::PushPull { rumours: rumours() },
