@@ -46,6 +46,10 @@ impl Store for RawSled {
         keys.iter().filter(|key| self.get(key).is_some()).count()
     }
 
+    fn get_batch(&mut self, keys: &[StoreKey]) -> usize {
+        self.get_many(keys)
+    }
+
     fn scan(&mut self) -> usize {
         self.db.iter().map(Result::unwrap).count()
     }
@@ -91,6 +95,10 @@ impl Store for RawFile {
     }
 
     fn get_many(&mut self, _keys: &[StoreKey]) -> usize {
+        0
+    }
+
+    fn get_batch(&mut self, _keys: &[StoreKey]) -> usize {
         0
     }
 

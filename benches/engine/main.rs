@@ -34,6 +34,9 @@ use work::{Choice, key, state};
 /// Writes between two bursts of reads, where both are measured together, in batches; and the reads.
 const BESIDE: (u64, u64) = (4, 64);
 
+/// Keys of one batch.
+const BATCH_KEYS: usize = 64;
+
 /// How much is done; each can be set in the environment.
 struct Sizes {
     records: u64,
@@ -42,6 +45,8 @@ struct Sizes {
     gets: u64,
     /// Each store has so many turns in each row.
     turns: u64,
+    /// Whether overwriting is left out, and what lies below.
+    reads_only: bool,
     /// For how long nothing must be written for the process to be quiet.
     quiet: Duration,
 }
@@ -73,6 +78,7 @@ fn main() {
         batch: setting("ENGINE_BATCH", 64),
         gets: setting("ENGINE_GETS", gets),
         turns,
+        reads_only: setting("ENGINE_READS_ONLY", 0) != 0,
         quiet: Duration::from_millis(quiet_ms),
     });
     let user_bytes =
@@ -97,6 +103,9 @@ fn main() {
     Row::head(["ours", "fjall"]);
     all(&mut stores).iter().for_each(|row| row.print_costs(user_bytes as u64));
     drop(stores);
+    if sizes.reads_only {
+        return;
+    }
     let mut below: [Box<dyn Store>; 2] =
         [Box::new(RawSled::create(&dir("sled"), cache_bytes)), Box::new(RawFile::create(&dir("file")))];
     println!("\nwhat lies below");
@@ -115,16 +124,25 @@ fn all(stores: &mut [Box<dyn Store>; 2]) -> Vec<Row> {
     let uniform = gets("random get", stores, &Choice::Uniform, false);
     let zipfian = gets("zipfian get", stores, &Choice::zipfian(sizes().records), false);
     let many = gets("random get, many at once", stores, &Choice::Uniform, true);
+    let batched = batches(stores);
     let absent = absent(stores);
     let scan = turns("ordered scan, all", stores, 1, &mut |store, _, measured| {
         let begun = Instant::now();
         assert_eq!(store.scan(), records());
         measured.ops(records() as u64, begun.elapsed());
     });
+    if sizes().reads_only {
+        return vec![loaded, uniform, zipfian, many, batched, absent, scan];
+    }
     let overwritten = overwrite(stores);
     let after = gets("random get after it", stores, &Choice::Uniform, false);
     let beside = beside(stores);
-    vec![loaded, uniform, zipfian, many, absent, scan, overwritten, after, beside]
+    let times = [0, 1].map(|place| {
+        let slowest_us = |row: &Row| row.measured[place].slowest_us();
+        format!("{:.2}", slowest_us(&beside) / slowest_us(&after))
+    });
+    println!("  p99.9 of a get beside overwrites and merges over that without: {}", times.join(" / "));
+    vec![loaded, uniform, zipfian, many, batched, absent, scan, overwritten, after, beside]
 }
 
 /// Has both stores do their parts in turn, each first in every other turn; settled after each, and left idle after the last.
@@ -208,6 +226,21 @@ fn gets(name: &'static str, stores: &mut [Box<dyn Store>; 2], choice: &Choice, m
         let begun = Instant::now();
         assert_eq!(store.get_many(&keys), keys.len());
         measured.ops(part, begun.elapsed());
+    })
+}
+
+/// Random keys, so many of them as of one moment.
+fn batches(stores: &mut [Box<dyn Store>; 2]) -> Row {
+    let part = sizes().gets / sizes().turns;
+    turns("batch get, 64 keys", stores, sizes().turns, &mut |store, turn, measured| {
+        for first in (turn * part..(turn + 1) * part).step_by(BATCH_KEYS) {
+            let draws = first..first + BATCH_KEYS as u64;
+            let keys: Vec<StoreKey> =
+                draws.map(|draw| key(Choice::Uniform.draw(draw, sizes().records))).collect();
+            let begun = Instant::now();
+            assert_eq!(store.get_batch(&keys), keys.len());
+            measured.op(keys.len() as u64, begun.elapsed());
+        }
     })
 }
 

@@ -12,7 +12,9 @@ use anser_model::merkle::Fingerprint;
 use anser_model::{NodeId, PartitionId};
 use anser_node::disk::{Asker, Disk, DiskConfig, DiskHandle, FeedbackSink};
 use anser_proto::Tick;
-use anser_storage::{Engine, Limits, Lookup, Scan, Scanned, Search, StoreKey, fingerprint_of, record};
+use anser_storage::{
+    Batch, Batched, Engine, Limits, Lookup, Run, Scan, Scanned, Search, StoreKey, fingerprint_of, record,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,21 +28,20 @@ const LIFE: u32 = 1;
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Reads under way at once, where many are asked for.
 const OUTSTANDING: usize = 16;
-/// Entries and bytes of a scan's page.
-const PAGE: (usize, usize) = (1024, 64 << 10);
+/// Entries and bytes of a scan's page, as a replica shows them.
+const PAGE: (usize, usize) = (1024, 128 << 10);
 /// So much later the compactor takes a shard for idle.
 const IDLE_MS: u64 = 60_000;
 /// What it means to do within that time belongs to the work before.
 const SOON_MS: u64 = 600;
 
-/// Passes the disk's answers on.
-struct Sink(Mutex<Sender<Feedback>>);
+/// Passes the disk's answers on, as they come: many at once.
+struct Sink(Mutex<Sender<Vec<Feedback>>>);
 
 impl FeedbackSink for Sink {
     fn feed(&self, _asker: Asker, _life: u32, feedback: Vec<Feedback>) {
-        let answers = self.0.lock().unwrap();
         // While the folder closes nobody listens.
-        feedback.into_iter().for_each(|feedback| drop(answers.send(feedback)));
+        drop(self.0.lock().unwrap().send(feedback));
     }
 }
 
@@ -49,13 +50,15 @@ pub struct Ours {
     dir: PathBuf,
     disk: Option<Disk>,
     handle: DiskHandle,
-    answers: Receiver<Feedback>,
+    answers: Receiver<Vec<Feedback>>,
     engine: Engine,
     next: u64,
     durable: u64,
     flushing: usize,
     ticket: u64,
-    fetched: BTreeMap<u64, Option<Bytes>>,
+    fetched: BTreeMap<u64, Option<Vec<Bytes>>>,
+    /// What is to be asked of the disk at the end of a step, as a shard asks.
+    asked: Vec<DiskRequest>,
     compactor: Compactor,
     merging: bool,
     begun: Instant,
@@ -84,6 +87,7 @@ impl Ours {
             flushing: 0,
             ticket: 0,
             fetched: BTreeMap::new(),
+            asked: Vec::new(),
             compactor: Compactor::new(),
             merging: false,
             begun: Instant::now(),
@@ -102,15 +106,15 @@ impl Ours {
     }
 
     fn wait(&mut self) {
-        let answer = self.answers.recv_timeout(ANSWER_WITHIN).unwrap();
-        self.take(answer);
+        let answers = self.answers.recv_timeout(ANSWER_WITHIN).unwrap();
+        answers.into_iter().for_each(|answer| self.take(answer));
     }
 
     /// Takes what has been answered, and lets the compactor look.
     fn turn(&mut self) {
         loop {
             match self.answers.try_recv() {
-                Ok(answer) => self.take(answer),
+                Ok(answers) => answers.into_iter().for_each(|answer| self.take(answer)),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => panic!("the disk is gone"),
             }
@@ -140,7 +144,7 @@ impl Ours {
                 self.merging = false;
                 self.compact(Event::Own(answer));
             }
-            Feedback::Fetched { ticket, block } => drop(self.fetched.insert(ticket.0, Some(block))),
+            Feedback::Fetched { ticket, blocks } => drop(self.fetched.insert(ticket.0, Some(blocks))),
             Feedback::TableGone { ticket } => drop(self.fetched.insert(ticket.0, None)),
             Feedback::RecoveredTables { tables, .. } => self.engine.recovered_tables(tables).unwrap(),
             Feedback::RecoveredLog { next, .. } => self.next = next.map_or(0, |next| next.0),
@@ -202,8 +206,7 @@ impl Ours {
             Lookup::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
             Lookup::Fetch(search) => {
                 self.ticket += 1;
-                let (ticket, table, block) = (Ticket(self.ticket), search.table(), search.block());
-                self.ask(vec![DiskRequest::Fetch { ticket, table, block }]);
+                self.asked.push(search.request(Ticket(self.ticket)));
                 Err((self.ticket, search))
             }
         }
@@ -216,9 +219,17 @@ impl Ours {
         self.advance(lookup)
     }
 
-    fn resume(&mut self, block: Option<Bytes>, search: Search) -> Result<Option<Bytes>, (u64, Search)> {
+    /// Asks the disk for what a step came to.
+    fn step_ends(&mut self) {
+        if !self.asked.is_empty() {
+            let asked = std::mem::take(&mut self.asked);
+            self.ask(asked);
+        }
+    }
+
+    fn resume(&mut self, blocks: Option<Vec<Bytes>>, search: Search) -> Result<Option<Bytes>, (u64, Search)> {
         let mut out = Outbox::new();
-        let lookup = match block {
+        let lookup = match blocks.map(|mut blocks| blocks.swap_remove(0)) {
             Some(block) => self.engine.resume(search, block, &mut out),
             None => self.engine.again(&search, &mut out),
         };
@@ -226,11 +237,12 @@ impl Ours {
         self.advance(lookup)
     }
 
-    /// A block, waited for; none if its table is gone.
-    fn fetched(&mut self, ticket: u64) -> Option<Bytes> {
+    /// Blocks, waited for; none if their table is gone.
+    fn fetched(&mut self, ticket: u64) -> Option<Vec<Bytes>> {
+        self.step_ends();
         loop {
             match self.fetched.remove(&ticket) {
-                Some(block) => return block,
+                Some(blocks) => return blocks,
                 None => self.wait(),
             }
         }
@@ -240,24 +252,23 @@ impl Ours {
     fn page(&mut self, partition: PartitionId, after: Option<&StoreKey>) -> anser_storage::Page {
         let mut scan = Scan::new(partition, after, PAGE.0, PAGE.1);
         loop {
-            let blocks = match self.engine.scan(&scan) {
+            let runs = match self.engine.scan(&mut scan) {
                 Scanned::Page(page) => return page,
                 Scanned::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
-                Scanned::Fetch(blocks) => blocks,
+                Scanned::Fetch(runs) => runs,
             };
-            let first = self.ticket + 1;
-            self.ticket += blocks.len() as u64;
-            let tickets = (first..).map(Ticket);
-            let ask = |(ticket, (table, block)): (Ticket, &(_, u32))| DiskRequest::Fetch {
-                ticket,
-                table: *table,
-                block: *block,
-            };
-            self.ask(tickets.zip(&blocks).map(ask).collect());
-            for (ticket, (table, block)) in (first..).zip(blocks) {
-                if let Some(content) = self.fetched(ticket) {
-                    scan.hold(table, block, content);
-                }
+            self.fetch_runs(runs, &mut |run, contents| scan.hold(run, contents));
+        }
+    }
+
+    /// Asks for runs of blocks, and hands over what came of those whose tables are there.
+    fn fetch_runs(&mut self, runs: Vec<Run>, hold: &mut dyn FnMut(&Run, Vec<Bytes>)) {
+        let first = self.ticket + 1;
+        self.ticket += runs.len() as u64;
+        self.asked.extend((first..).zip(&runs).map(|(ticket, run)| run.request(Ticket(ticket))));
+        for (ticket, run) in (first..).zip(runs) {
+            if let Some(contents) = self.fetched(ticket) {
+                hold(&run, contents);
             }
         }
     }
@@ -293,8 +304,8 @@ impl Store for Ours {
             match looked {
                 Ok(state) => return state,
                 Err((ticket, search)) => {
-                    let block = self.fetched(ticket);
-                    looked = self.resume(block, search);
+                    let blocks = self.fetched(ticket);
+                    looked = self.resume(blocks, search);
                 }
             }
         }
@@ -316,16 +327,31 @@ impl Store for Ours {
             if out.is_empty() {
                 return found;
             }
+            self.step_ends();
             if self.fetched.is_empty() {
                 self.wait();
             }
-            while let Some((ticket, block)) = self.fetched.pop_first() {
+            while let Some((ticket, blocks)) = self.fetched.pop_first() {
                 let Some(search) = out.remove(&ticket) else { continue };
-                match self.resume(block, search) {
+                match self.resume(blocks, search) {
                     Ok(state) => found += usize::from(state.is_some()),
                     Err((ticket, search)) => drop(out.insert(ticket, search)),
                 }
             }
+        }
+    }
+
+    fn get_batch(&mut self, keys: &[StoreKey]) -> usize {
+        let mut batch = Batch::new(keys.to_vec()).unwrap();
+        loop {
+            let mut out = Outbox::new();
+            let batched = self.engine.batch(&mut batch, &mut out);
+            let runs = match batched {
+                Batched::Done(found) => return found.iter().filter(|found| found.state.is_some()).count(),
+                Batched::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
+                Batched::Fetch(runs) => runs,
+            };
+            self.fetch_runs(runs, &mut |run, contents| batch.hold(run, contents));
         }
     }
 

@@ -82,6 +82,11 @@ impl Measured {
         self.ops as f64 / self.time.as_secs_f64()
     }
 
+    /// What the slowest call in a thousand took, in microseconds.
+    pub fn slowest_us(&self) -> f64 {
+        self.latency_ns.value_at_quantile(0.999) as f64 / 1e3
+    }
+
     /// The quantiles, in microseconds.
     pub fn latencies(&self) -> String {
         if self.latency_ns.is_empty() {

@@ -14,6 +14,8 @@ pub trait Store {
     fn get(&mut self, key: &StoreKey) -> Option<Bytes>;
     /// Reads many keys, several at once; how many were found.
     fn get_many(&mut self, keys: &[StoreKey]) -> usize;
+    /// Reads many keys as of one moment; how many were found.
+    fn get_batch(&mut self, keys: &[StoreKey]) -> usize;
     /// Reads everything in order; how many keys there are.
     fn scan(&mut self) -> usize;
     /// Waits until nothing is left to be done in the background; `idle` as after a long time without work.

@@ -3,7 +3,7 @@
 use crate::store::Store;
 use anser_storage::StoreKey;
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,11 @@ impl Store for Theirs {
             let readers: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
             readers.into_iter().map(|reader| reader.join().unwrap()).sum()
         })
+    }
+
+    fn get_batch(&mut self, keys: &[StoreKey]) -> usize {
+        let moment = self.db.snapshot();
+        keys.iter().filter(|key| moment.get(&self.keys, key.as_bytes()).unwrap().is_some()).count()
     }
 
     fn scan(&mut self) -> usize {

@@ -35,6 +35,9 @@ pub struct StoredTable {
     pub meta: Bytes,
 }
 
+/// With the block that takes it to so many bytes, a fetch ends.
+pub const FETCH_BYTES_MAX: usize = 256 << 10;
+
 /// Pairs a fetch with its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -149,14 +152,16 @@ pub enum DiskRequest {
     Recover,
     /// Append to this shard's log. Answer: `Durable`, once for a whole group.
     Append(LogRecord),
-    /// Read a block of a table. Answer: `Fetched`, or `FetchFailed` when it can't be trusted.
+    /// Read neighbouring blocks of a table. Answer: `Fetched`, `TableGone`, or `FetchFailed` when the first can't be trusted.
     Fetch {
         /// Pairs it with its answer.
         ticket: Ticket,
         /// The table.
         table: TableId,
-        /// The block's number.
+        /// The first block's number.
         block: u32,
+        /// How many, if they come to less than [`FETCH_BYTES_MAX`].
+        count: u32,
     },
     /// Write a frozen memtable as tables, one for each group, and install them at once; then the log through `through`
     /// is no longer needed. Answer: `Flushed`.
@@ -217,12 +222,12 @@ pub enum Feedback {
         /// With the last ones, the position of the next append.
         next: Option<Lsn>,
     },
-    /// A block, verified and decompressed.
+    /// Blocks, verified and decompressed.
     Fetched {
         /// The fetch.
         ticket: Ticket,
-        /// The block.
-        block: Bytes,
+        /// The first of those that were asked for: at least one, perhaps not all.
+        blocks: Vec<Bytes>,
     },
     /// A block that can't be read or trusted.
     FetchFailed {

@@ -5,7 +5,7 @@
 use crate::operation::Operation;
 use crate::pending::Budget;
 use alloc::collections::{BTreeMap, VecDeque};
-use anser_machine::{DiskRequest, Outbox, TableId, Ticket};
+use anser_machine::{Outbox, TableId, Ticket};
 use anser_storage::{Search, StoreKey};
 
 /// All keys that wait.
@@ -37,7 +37,7 @@ impl Fetches {
     /// Asks for the block that a look-up needs to go on.
     pub fn fetch(&mut self, search: Search, out: &mut Outbox) {
         let ticket = self.next_ticket();
-        out.disk(DiskRequest::Fetch { ticket, table: search.table(), block: search.block() });
+        out.disk(search.request(ticket));
         self.tickets.insert(ticket, search);
     }
 

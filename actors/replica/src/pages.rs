@@ -8,11 +8,11 @@ use crate::operation::Asker;
 use crate::replica::{Phase, Replica};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use anser_machine::{DiskRequest, Now, Outbox, TableId, Ticket};
+use anser_machine::{Now, Outbox, TableId, Ticket};
 use anser_model::{PartitionId, Round};
 use anser_proto::Refusal;
 use anser_proto::replicate::{PageEntry, PagePlace, ReplicaReply};
-use anser_storage::{Page, Scan, Scanned, StoreKey};
+use anser_storage::{Page, Run, Scan, Scanned, StoreKey};
 use bytes::Bytes;
 
 /// Most pages that are gathered at once.
@@ -34,7 +34,7 @@ pub(crate) struct PageRequest {
 struct Gather {
     request: PageRequest,
     scan: Scan,
-    /// How many blocks are to come.
+    /// How many runs of blocks are to come.
     missing: usize,
     /// Whether a table is gone that it looked at: it begins anew.
     stale: bool,
@@ -44,7 +44,7 @@ struct Gather {
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     gathers: BTreeMap<u64, Gather>,
-    tickets: BTreeMap<Ticket, (u64, TableId, u32)>,
+    tickets: BTreeMap<Ticket, (u64, Run)>,
     next: u64,
 }
 
@@ -62,15 +62,15 @@ impl PageRequest {
 impl Pages {
     /// The table that a fetch was of, if it was for a page.
     pub fn table_of(&self, ticket: Ticket) -> Option<TableId> {
-        self.tickets.get(&ticket).map(|(_, table, _)| *table)
+        self.tickets.get(&ticket).map(|(_, run)| run.table())
     }
 
-    /// A block came, or (none) will not. The page that can go on.
-    fn answered(&mut self, ticket: Ticket, content: Option<Bytes>) -> Option<Gather> {
-        let (number, table, block) = self.tickets.remove(&ticket)?;
+    /// A run of blocks came, or (none) will not. The page that can go on.
+    fn answered(&mut self, ticket: Ticket, contents: Option<Vec<Bytes>>) -> Option<Gather> {
+        let (number, run) = self.tickets.remove(&ticket)?;
         let gather = self.gathers.get_mut(&number)?;
-        match content {
-            Some(content) => gather.scan.hold(table, block, content),
+        match contents {
+            Some(contents) => gather.scan.hold(&run, contents),
             None => gather.stale = true,
         }
         gather.missing = gather.missing.saturating_sub(1);
@@ -122,9 +122,9 @@ impl Replica {
         {
             gather.scan = gather.request.scan(holdings, self.config.limits.page_bytes);
         }
-        match self.engine.scan(&gather.scan) {
+        match self.engine.scan(&mut gather.scan) {
             Scanned::Page(page) => self.show(&asker, page, out),
-            Scanned::Fetch(blocks) => self.fetch_for(gather, blocks, out),
+            Scanned::Fetch(runs) => self.fetch_for(gather, runs, out),
             Scanned::Damaged { table, .. } => {
                 self.on_damaged_table(table, out);
                 asker.refuse(Refusal::NotServing, self.step(), out);
@@ -142,27 +142,27 @@ impl Replica {
         }
     }
 
-    fn fetch_for(&mut self, mut gather: Gather, blocks: Vec<(TableId, u32)>, out: &mut Outbox) {
+    fn fetch_for(&mut self, mut gather: Gather, runs: Vec<Run>, out: &mut Outbox) {
         let number = self.pages.next;
         self.pages.next += 1;
-        gather.missing = blocks.len();
-        for (table, block) in blocks {
+        gather.missing = runs.len();
+        for run in runs {
             let ticket = self.fetches.next_ticket();
-            out.disk(DiskRequest::Fetch { ticket, table, block });
-            self.pages.tickets.insert(ticket, (number, table, block));
+            out.disk(run.request(ticket));
+            self.pages.tickets.insert(ticket, (number, run));
         }
         self.pages.gathers.insert(number, gather);
     }
 
-    /// A block that a page waits for came, or (none) its table is gone.
-    pub(crate) fn on_page_block(
+    /// A run of blocks that a page waits for came, or (none) its table is gone.
+    pub(crate) fn on_page_blocks(
         &mut self,
         now: Now,
         ticket: Ticket,
-        content: Option<Bytes>,
+        contents: Option<Vec<Bytes>>,
         out: &mut Outbox,
     ) {
-        if let Some(gather) = self.pages.answered(ticket, content) {
+        if let Some(gather) = self.pages.answered(ticket, contents) {
             self.gather(now, gather, out);
         }
     }

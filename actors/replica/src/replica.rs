@@ -14,6 +14,7 @@ use crate::pages::Pages;
 use crate::pending::{Budget, Pending};
 use crate::refill::Refill;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use anser_machine::{
     CopiesSummary, DiskRequest, Event, Fact, Feedback, Group, Lsn, Machine, Now, Outbox, RoomLevel, SlotName,
     TableId, Ticket,
@@ -265,20 +266,23 @@ impl Replica {
     }
 
     /// A block came: the look-up goes on, and when it is done, all that waited for it.
-    fn on_fetched(&mut self, now: Now, ticket: Ticket, block: Bytes, out: &mut Outbox) {
+    fn on_fetched(&mut self, now: Now, ticket: Ticket, blocks: Vec<Bytes>, out: &mut Outbox) {
         let Some(search) = self.fetches.answered(ticket) else {
-            self.on_page_block(now, ticket, Some(block), out);
+            self.on_page_blocks(now, ticket, Some(blocks), out);
             return;
         };
         let key = search.key().clone();
-        let lookup = self.engine.resume(search, block, out);
+        let lookup = match blocks.into_iter().next() {
+            Some(block) => self.engine.resume(search, block, out),
+            None => self.engine.again(&search, out),
+        };
         self.go_on(now, &key, lookup, out);
     }
 
     /// A block's table was merged into others meanwhile: the look-up begins anew.
     fn on_table_gone(&mut self, now: Now, ticket: Ticket, out: &mut Outbox) {
         let Some(search) = self.fetches.answered(ticket) else {
-            self.on_page_block(now, ticket, None, out);
+            self.on_page_blocks(now, ticket, None, out);
             return;
         };
         let lookup = self.engine.again(&search, out);
@@ -330,7 +334,7 @@ impl Replica {
     fn on_feedback(&mut self, now: Now, feedback: Feedback, out: &mut Outbox) {
         match feedback {
             Feedback::Durable { through } => self.on_durable(now, through, out),
-            Feedback::Fetched { ticket, block } => self.on_fetched(now, ticket, block, out),
+            Feedback::Fetched { ticket, blocks } => self.on_fetched(now, ticket, blocks, out),
             Feedback::FetchFailed { ticket } => self.on_fetch_failed(now, ticket, out),
             Feedback::RecoveredTables { tables, damaged } => {
                 self.on_recovered_tables(tables, damaged, out);

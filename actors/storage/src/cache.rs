@@ -83,6 +83,11 @@ impl Cache {
         Some(slot.block.clone())
     }
 
+    /// The same for a scan: that it reads a block says nothing of how often it is read.
+    pub fn peek(&self, table: TableId, block: u32) -> Option<&Bytes> {
+        self.slots.get(&(table, block)).map(|slot| &slot.block)
+    }
+
     /// Keeps a block for a while.
     pub fn insert(&mut self, table: TableId, number: u32, block: Bytes) {
         let place = (table, number);

@@ -6,6 +6,8 @@
 //! Deliberately absent: the knowledge of what is synced. A state in memory comes with its log position; the machine
 //! compares it with what the disk said last.
 
+mod batch;
+mod run;
 mod scan;
 mod tables;
 #[cfg(test)]
@@ -22,10 +24,13 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_machine::{
-    Count, Frozen, Group, LogRecord, Lsn, Outbox, Stored, StoredTable, TableId, TableSummary,
+    Count, DiskRequest, Frozen, Group, LogRecord, Lsn, Outbox, Stored, StoredTable, TableId, TableSummary,
+    Ticket,
 };
 use anser_model::merkle::Fingerprint;
+pub use batch::{BATCH_KEYS_MAX, Batch, Batched, Found};
 use bytes::Bytes;
+pub use run::Run;
 pub use scan::{Page, Scan, Scanned};
 use tables::Tables;
 use trees::Trees;
@@ -70,7 +75,7 @@ pub enum Lookup {
     },
     /// There is none.
     Absent,
-    /// A block must be fetched first: `DiskRequest::Fetch` of the search's table and block, then [`Engine::resume`].
+    /// A block must be fetched first: [`Search::request`], then [`Engine::resume`].
     Fetch(Search),
     /// A block that is not what a table's block can be: the copy is damaged.
     Damaged {
@@ -102,9 +107,9 @@ impl Search {
         self.table
     }
 
-    /// The block to read.
-    pub fn block(&self) -> u32 {
-        self.block
+    /// What to ask the disk.
+    pub fn request(&self, ticket: Ticket) -> DiskRequest {
+        DiskRequest::Fetch { ticket, table: self.table, block: self.block, count: 1 }
     }
 }
 

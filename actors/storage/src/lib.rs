@@ -19,7 +19,10 @@ mod store_key;
 pub mod table;
 
 pub use cache::Cache;
-pub use engine::{Engine, LOG_PER_MEMTABLE, Limits, Lookup, Page, Scan, Scanned, Search};
+pub use engine::{
+    BATCH_KEYS_MAX, Batch, Batched, Engine, Found, LOG_PER_MEMTABLE, Limits, Lookup, Page, Run, Scan,
+    Scanned, Search,
+};
 pub use leaves::{Leaves, fingerprint_of};
 pub use memtable::Memtable;
 pub use store_key::{StoreKey, group_of, partitions_of};

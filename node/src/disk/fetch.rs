@@ -1,6 +1,7 @@
 //! The threads that read blocks.
 
 use super::port::{FetchJob, Origin};
+use super::sled_trees::SledTrees;
 use super::works::Works;
 use anser_machine::Feedback;
 use anser_storage::store::recovery;
@@ -24,9 +25,10 @@ pub(super) fn run(works: &Works) {
 
 fn read(works: &Works, job: &FetchJob) -> Feedback {
     let ticket = job.ticket;
-    match works.with_table(job.table, |trees| recovery::read_block(trees, job.table, job.block)) {
+    let blocks = |trees: &SledTrees| recovery::read_blocks(trees, job.table, job.block, job.count);
+    match works.with_table(job.table, blocks) {
         None => Feedback::TableGone { ticket },
-        Some(Ok(block)) => Feedback::Fetched { ticket, block },
+        Some(Ok(blocks)) => Feedback::Fetched { ticket, blocks },
         Some(Err(error)) => {
             tracing::error!("{error}");
             Feedback::FetchFailed { ticket }

@@ -68,13 +68,14 @@ pub(super) enum TableJob {
     },
 }
 
-/// A block to read.
+/// Neighbouring blocks to read.
 #[derive(Debug)]
 pub(super) struct FetchJob {
     pub origin: Origin,
     pub ticket: Ticket,
     pub table: TableId,
     pub block: u32,
+    pub count: u32,
 }
 
 /// The queues of the threads, and what is known of the askers.
@@ -165,8 +166,8 @@ impl DiskHandle {
                 DiskRequest::Merge { shard, inputs, duty } => {
                     flushes.push(TableJob::Merge { origin, shard, inputs, duty });
                 }
-                DiskRequest::Fetch { ticket, table, block } => {
-                    fetches.push(FetchJob { origin, ticket, table, block });
+                DiskRequest::Fetch { ticket, table, block, count } => {
+                    fetches.push(FetchJob { origin, ticket, table, block, count });
                 }
             }
         }

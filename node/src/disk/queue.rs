@@ -40,7 +40,8 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Waits for items and takes the first ones, at most `count`. None after the close, once it is empty.
+    /// Waits for items and takes the first ones, at most `count`, and no more than its share while other readers wait. None
+    /// after the close, once it is empty.
     pub fn take(&self, count: usize) -> Option<Vec<T>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting += 1;
@@ -49,7 +50,8 @@ impl<T> Queue<T> {
             .wait_while(state, |state| state.items.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
-        let count = count.min(state.items.len());
+        // Who else waits gets a share.
+        let count = count.min(state.items.len().div_ceil(1 + state.waiting));
         let taken: Vec<T> = state.items.drain(..count).collect();
         if !state.items.is_empty() && state.waiting > 0 {
             self.filled.notify_one();
@@ -85,5 +87,30 @@ impl<T> Queue<T> {
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Queue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn readers_that_wait_share_what_comes() {
+        let queue = Queue::new();
+        std::thread::scope(|scope| {
+            let readers = [(); 2].map(|()| scope.spawn(|| queue.take(16).map_or(0, |taken| taken.len())));
+            let since = Instant::now();
+            while queue.state.lock().unwrap().waiting < 2 {
+                assert!(since.elapsed() < Duration::from_secs(10), "the readers don't come to wait");
+                std::thread::yield_now();
+            }
+            assert!(queue.push(0..10));
+            assert_eq!(readers.map(|reader| reader.join().unwrap()), [5, 5]);
+        });
+        assert!(queue.push(0..10));
+        assert_eq!(queue.take(16).map(|taken| taken.len()), Some(10), "nobody else waits");
+        queue.close();
+        assert_eq!(queue.take(16), None);
     }
 }

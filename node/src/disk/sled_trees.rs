@@ -145,8 +145,10 @@ impl Base {
 
     /// A tree, if it is there: to open it would make it.
     fn existing(&self, name: TreeName) -> Result<Option<sled::Tree>, StoreError> {
-        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).contains_key(&name);
-        if known || self.names().contains(&name) { self.tree(name).map(Some) } else { Ok(None) }
+        if let Some(tree) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return Ok(Some(tree.clone()));
+        }
+        if self.names().contains(&name) { self.tree(name).map(Some) } else { Ok(None) }
     }
 
     fn not_broken(&self) -> Result<(), StoreError> {
@@ -177,7 +179,8 @@ impl Trees for SledTrees {
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(None) };
         let value = tree.get(key).map_err(of_sled)?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        // Without a copy: sled shares what it has read.
+        Ok(value.map(Bytes::from_owner))
     }
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {

@@ -145,10 +145,10 @@ impl Node {
     }
 
     fn fetch(&self, table: TableId, number: u32) -> Option<Bytes> {
-        let request = DiskRequest::Fetch { ticket: Ticket(9), table, block: number };
+        let request = DiskRequest::Fetch { ticket: Ticket(9), table, block: number, count: 1 };
         self.handle.submit(Asker::Shard(0), 2, vec![request]);
         self.answers.wait(Asker::Shard(0), |feedback| match feedback {
-            Feedback::Fetched { block, .. } => Some(Some(block.clone())),
+            Feedback::Fetched { blocks, .. } => Some(blocks.first().cloned()),
             Feedback::FetchFailed { .. } | Feedback::TableGone { .. } => Some(None),
             _ => None,
         })
@@ -387,7 +387,7 @@ fn a_folder_of_another_format_or_without_identity_is_refused() {
         std::fs::write(&identity, content).unwrap();
         open_with(&dir, &config()).err().unwrap()
     };
-    assert!(matches!(refusal(&text.replace("format 3", "format 4")), OpenError::UnknownFormat { .. }));
+    assert!(matches!(refusal(&text.replace("format 4", "format 5")), OpenError::UnknownFormat { .. }));
     assert!(matches!(refusal(&text.replace("shards 2", "shards 3")), OpenError::Damaged { .. }));
     assert!(matches!(refusal(""), OpenError::Damaged { .. }));
     std::fs::remove_file(&identity).unwrap();

@@ -13,8 +13,8 @@ usage: cargo sim SEED | --seeds A..B   [--profile NAME] [--jobs N] [--minutes M]
                                        [--eager-timers]
 
   --seeds A..B         all seeds from A on, B excluded
-  --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, hot, turns, alone, old_copies,
-                       long; all: one after the other
+  --profile NAME       calm, faults (the default), disks, partitions, churn, two_dcs, hot, turns, alone, old_copies, long;
+                       all: one after the other
   --jobs N             seeds at a time (default: one for each processor)
   --minutes M          stop after so many minutes; without --seeds, go on from SEED until then
   --repeat N           run each seed N times, and fail if the runs are not one and the same

@@ -75,6 +75,7 @@ names! {
         TableGone = "a read met a table that was merged meanwhile",
         CrashAtMerge = "a crash while tables were merged",
         BlockFetched = "a read fetched a block",
+        RunFetched = "a page fetched neighbouring blocks at once",
         ReplayedLog = "a shard read its log back",
         Busy = "a request was refused for want of room",
         BadClock = "a write's clock was too far ahead",

@@ -138,6 +138,26 @@ impl World {
                     cell.panics |= dice.chance(500_000);
                 }
             }
+            Kind::SlowDisk | Kind::DiskFailure | Kind::BadBlocks | Kind::BadTable | Kind::FullDisk => {
+                self.harm_disk(kind, n, dice);
+            }
+            Kind::ClockJump => {
+                self.coverage.inject(Injected::ClockJump);
+                self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
+                self.undo_after(dice.wait(3 * SECOND), Undo::Clock(n));
+            }
+            Kind::Storm => {
+                self.coverage.inject(Injected::Storm);
+                (self.network.loss, self.network.late) = (dice.between(50_000, 400_000), 200_000);
+                self.undo_after(dice.wait(SECOND), Undo::Storm);
+            }
+            Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
+            Kind::Swizzle => self.swizzle(dice),
+        }
+    }
+
+    fn harm_disk(&mut self, kind: Kind, n: usize, dice: &mut Dice) {
+        match kind {
             Kind::SlowDisk => {
                 self.coverage.inject(Injected::SlowDisk);
                 self.nodes[n].disk.health.sync_us = dice.between(5, 250) * MS;
@@ -164,19 +184,7 @@ impl World {
             }
             Kind::BadTable if self.nodes[n].up => self.find_bad_table(n, dice),
             Kind::BadTable => {}
-            Kind::ClockJump => {
-                self.coverage.inject(Injected::ClockJump);
-                self.nodes[n].wall_offset_ms = i64::try_from(dice.below(10_000)).unwrap_or(0) - 5_000;
-                self.undo_after(dice.wait(3 * SECOND), Undo::Clock(n));
-            }
-            Kind::Storm => {
-                self.coverage.inject(Injected::Storm);
-                (self.network.loss, self.network.late) = (dice.between(50_000, 400_000), 200_000);
-                self.undo_after(dice.wait(SECOND), Undo::Storm);
-            }
-            Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
-            Kind::FullDisk => self.fill_disk(n, dice),
-            Kind::Swizzle => self.swizzle(dice),
+            _ => self.fill_disk(n, dice),
         }
     }
 
@@ -270,7 +278,7 @@ impl World {
             }
             _ => {
                 self.coverage.inject(Injected::OldCopy);
-                self.truth.folders[n] = Folder::Old;
+                self.truth.folders[n] = Folder::Copied;
                 let copies = &self.truth.copies[n];
                 let (records, backup) = (copies.records(), copies.back_up());
                 let backup = Box::new(OldCopy { image: self.nodes[n].disk.image(), backup, records });

@@ -109,13 +109,18 @@ impl FakeDisk {
                 self.tables.retain(|held| held.listed.group != group);
                 Feedback::Wiped { group }
             }
-            DiskRequest::Fetch { ticket, table, block } => {
+            DiskRequest::Fetch { ticket, table, block, count } => {
                 let table = self.tables.iter().find(|held| held.listed.id == table).unwrap();
                 let get = |number: u32| -> Result<_, chunk::BadChunk> {
                     Ok(table.chunks.get(usize::try_from(number).unwrap()).cloned())
                 };
-                let (packed, _) = chunk::join(table.listed.id, block, get).unwrap();
-                Feedback::Fetched { ticket, block: block::unpack(&packed).unwrap() }
+                let mut next = block;
+                let blocks = (0..count).map(|_| {
+                    let (packed, chunks) = chunk::join(table.listed.id, next, get).unwrap();
+                    next += chunks;
+                    block::unpack(&packed).unwrap()
+                });
+                Feedback::Fetched { ticket, blocks: blocks.collect() }
             }
             other => panic!("{other:?}"),
         })

@@ -85,7 +85,7 @@ fn answers_to_a_predecessor_change_nothing() {
     };
     let stray = [
         Feedback::Durable { through: anser_machine::Lsn(40) },
-        Feedback::Fetched { ticket: anser_machine::Ticket(1 << 32), block: Bytes::from_static(b"?") },
+        Feedback::Fetched { ticket: anser_machine::Ticket(1 << 32), blocks: vec![Bytes::from_static(b"?")] },
         Feedback::Flushed { tables: vec![table.clone()], through: anser_machine::Lsn(4) },
         Feedback::TablesReplaced { removed: vec![], added: vec![table] },
         Feedback::RecoveredLog { records: vec![], next: Some(anser_machine::Lsn(1)) },

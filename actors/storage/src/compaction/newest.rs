@@ -3,7 +3,8 @@
 //! Deliberately absent: what is done with it.
 
 use crate::leaves::Leaves;
-use crate::store::recovery::{damaged, meta_of, read_block};
+use crate::store::recovery::{damaged, meta_of, read_block_of};
+use crate::store::row::Rows;
 use crate::store::{StoreError, TableEntry, Trees};
 use crate::table::Table;
 use crate::table::block::Entries;
@@ -32,6 +33,7 @@ pub(crate) struct Popped {
 #[derive(Debug)]
 struct Input {
     table: Table,
+    rows: Rows,
     /// The place of the next block.
     next: usize,
     /// The walk through the present block; none at the table's end.
@@ -83,7 +85,8 @@ impl Input {
     fn open(trees: &impl Trees, entry: &TableEntry) -> Result<Input, StoreError> {
         let meta = meta_of(trees, entry)?;
         let table = Table::open(TableId(entry.id), meta).map_err(|error| damaged(entry.id, &error))?;
-        let mut input = Input { table, next: 0, walk: None };
+        let rows = Rows::of(table.id());
+        let mut input = Input { table, rows, next: 0, walk: None };
         input.next_block(trees)?;
         Ok(input)
     }
@@ -96,7 +99,7 @@ impl Input {
         self.walk = None;
         if let Some(block) = self.table.block_at(self.next) {
             self.next += 1;
-            let content = read_block(trees, self.table.id(), block)?;
+            let (content, _) = read_block_of(trees, &mut self.rows, block)?;
             let walk = Entries::of(content).map_err(|error| self.damaged(&error))?;
             self.walk = Some(walk);
         }

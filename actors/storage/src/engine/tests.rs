@@ -1,6 +1,7 @@
 //! The engine against a map, through freezes, flushes, fetches and reopening.
 
 mod leaves;
+mod runs;
 
 use super::*;
 use crate::compaction::Merge;
@@ -65,6 +66,11 @@ impl Store {
 
     fn fetch(&self, table: TableId, block: u32) -> Bytes {
         recovery::read_block(&self.trees, table, block).unwrap()
+    }
+
+    fn fetch_run(&self, run: &Run) -> Vec<Bytes> {
+        let DiskRequest::Fetch { table, block, count, .. } = run.request(Ticket(0)) else { unreachable!() };
+        recovery::read_blocks(&self.trees, table, block, count).unwrap()
     }
 
     fn has(&self, table: TableId) -> bool {
@@ -134,7 +140,7 @@ fn get(
             Lookup::Absent => return None,
             Lookup::Fetch(search) => {
                 meanwhile(engine);
-                let block = store.fetch(search.table(), search.block());
+                let block = store.fetch(search.table(), search.block);
                 lookup = engine.resume(search, block, &mut out);
             }
             Lookup::Damaged { table, block } => panic!("{table:?} {block}"),
@@ -168,6 +174,12 @@ enum Step {
         entries: usize,
         bytes: usize,
     },
+    /// Something is written, flushed and merged while its blocks are fetched.
+    Batch {
+        first: u16,
+        keys: usize,
+        length: usize,
+    },
     Reopen,
 }
 
@@ -183,6 +195,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(group, skip, count)| Step::Merge { group, skip, count }),
         1 => (0..3_u16, 1..9_usize, 0..2000_usize)
             .prop_map(|(partition, entries, bytes)| Step::Scan { partition, entries, bytes }),
+        1 => (0..60_u16, 0..30_usize, 0..400_usize)
+            .prop_map(|(first, keys, length)| Step::Batch { first, keys, length }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -196,6 +210,11 @@ struct Model {
 }
 
 impl Model {
+    fn new(limits: Limits) -> Model {
+        let (store, map) = (Store::default(), BTreeMap::new());
+        Model { engine: Engine::new(limits), store, map, frozen: Vec::new(), limits }
+    }
+
     fn insert(&mut self, number: u16, length: usize) {
         if self.engine.is_full() {
             self.flush();
@@ -234,12 +253,12 @@ impl Model {
             let after = shown.last().map(|(key, _)| key.clone());
             let mut scan = Scan::new(PartitionId(partition * 16), after.as_ref(), entries, bytes);
             let page = loop {
-                match self.engine.scan(&scan) {
+                match self.engine.scan(&mut scan) {
                     Scanned::Page(page) => break page,
-                    Scanned::Fetch(blocks) => {
-                        assert!(!blocks.is_empty());
-                        for (table, block) in blocks {
-                            scan.hold(table, block, self.store.fetch(table, block));
+                    Scanned::Fetch(runs) => {
+                        assert!(!runs.is_empty());
+                        for run in runs {
+                            scan.hold(&run, self.store.fetch_run(&run));
                         }
                     }
                     Scanned::Damaged { .. } => panic!("damaged"),
@@ -273,7 +292,7 @@ impl Model {
             Step::GetMeanwhile { key: number, length } => {
                 let mut out = Outbox::new();
                 let Lookup::Fetch(search) = self.engine.lookup(&key(number), &mut out) else { return };
-                let block = self.store.fetch(search.table(), search.block());
+                let block = self.store.fetch(search.table(), search.block);
                 self.insert(number, length);
                 self.insert(number + 1, length);
                 self.flush();
@@ -303,6 +322,22 @@ impl Model {
             }
             Step::Merge { group, skip, count } => self.merge(group, skip, count),
             Step::Scan { partition, entries, bytes } => self.scan(partition, entries, bytes),
+            Step::Batch { first, keys, length } => {
+                // Not in order.
+                let numbers: Vec<u16> =
+                    (0..70).cycle().skip(usize::from(first)).step_by(11).take(keys).collect();
+                let mut written = 0;
+                let (found, _) = runs::batch(self, &numbers, &mut |model, _| {
+                    written += 1;
+                    if written <= 3 {
+                        model.insert(first + written, length);
+                        model.flush();
+                        model.merge(first % 3, 0, 3);
+                    }
+                });
+                let expected: Vec<_> = numbers.iter().map(|number| self.map.get(number).cloned()).collect();
+                assert_eq!(found, expected, "{numbers:?}");
+            }
             Step::Reopen => {
                 self.engine = self.store.reopen(self.limits);
                 self.frozen.clear();
@@ -318,13 +353,7 @@ proptest! {
     #[test]
     fn the_engine_is_a_map(steps in prop::collection::vec(step(), 1..250), cache_bytes in 0..60_000_usize) {
         let limits = Limits { memtable_bytes: 4000, frozen_max: 2, cache_bytes };
-        let mut model = Model {
-            engine: Engine::new(limits),
-            store: Store::default(),
-            map: BTreeMap::new(),
-            frozen: Vec::new(),
-            limits,
-        };
+        let mut model = Model::new(limits);
         steps.into_iter().for_each(|step| model.step(step));
         for number in 0..70 {
             model.step(Step::Get(number));

@@ -1,8 +1,10 @@
 //! Writing tables into trees. A table counts once it is synced, and then listed in the manifest.
 //!
-//! The keys of chunks are laid out, empty, before they are filled, so that a tree's leaves split while they are small.
+//! Chunks lie in rows (`row.rs`). The keys of all chunks are laid out, empty, before rows are put in, so that a tree's leaves
+//! split while they are small.
 
 use super::manifest::TableEntry;
+use super::row::{ROW_CHUNKS, put_chunk};
 use super::trees::{StoreError, TreeName, Trees};
 use crate::leaves::{Leaves, tree_of};
 use crate::store_key::group_of_key;
@@ -29,13 +31,15 @@ struct Shelf {
     entry: TableEntry,
     /// Keys that are laid out.
     laid: u32,
+    /// The row that is being filled.
+    row: Vec<u8>,
 }
 
 impl Installing {
     /// A table without entries.
     pub fn new(id: TableId, shard: u32, group: Group, age: u64) -> Installing {
         let entry = TableEntry { id: id.0, shard, group, age, voids: 0, meta_at: 0, chunks: 0, bytes: 0 };
-        Installing { writer: Writer::new(id), shelf: Shelf { entry, laid: 0 } }
+        Installing { writer: Writer::new(id), shelf: Shelf { entry, laid: 0, row: Vec::new() } }
     }
 
     /// Adds an entry; its key is greater than all before.
@@ -68,6 +72,7 @@ impl Installing {
         let Installing { writer, mut shelf } = self;
         let Finished { chunks, meta_at, meta } = writer.finish(leaves);
         shelf.store(trees, &chunks, 0)?;
+        shelf.end_row(trees)?;
         Ok((TableEntry { meta_at, voids, ..shelf.entry }, meta))
     }
 }
@@ -83,11 +88,25 @@ impl Shelf {
             (self.laid..laid).try_for_each(|number| trees.put(tree, &number.to_be_bytes(), &[]))?;
             self.laid = laid;
         }
-        for (number, chunk) in (first..).zip(chunks) {
-            trees.put(tree, &number.to_be_bytes(), chunk)?;
+        for chunk in chunks {
+            put_chunk(&mut self.row, chunk);
             self.entry.bytes += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            self.entry.chunks = self.entry.chunks.saturating_add(1);
+            if self.entry.chunks.is_multiple_of(ROW_CHUNKS) {
+                self.end_row(trees)?;
+            }
         }
-        self.entry.chunks = after;
+        Ok(())
+    }
+
+    /// Stores the row that is being filled.
+    fn end_row(&mut self, trees: &impl Trees) -> Result<(), StoreError> {
+        if self.row.is_empty() {
+            return Ok(());
+        }
+        let first = self.entry.chunks.saturating_sub(1) / ROW_CHUNKS * ROW_CHUNKS;
+        trees.put(TreeName::Table(TableId(self.entry.id)), &first.to_be_bytes(), &self.row)?;
+        self.row.clear();
         Ok(())
     }
 }

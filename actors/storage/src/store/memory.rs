@@ -1,6 +1,8 @@
 //! Trees in memory, for the tests of this crate: a crash keeps a prefix of what was put after the last sync.
 
+use super::row::{ROW_CHUNKS, Rows, put_chunk};
 use super::trees::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
+use anser_machine::TableId;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -61,6 +63,21 @@ impl Memory {
             now: RefCell::new(content.clone()),
             synced: RefCell::new(content),
             since: RefCell::default(),
+        }
+    }
+
+    /// A table's chunks, as they lie in its rows.
+    pub fn chunks(&self, table: TableId, count: u32) -> Vec<Vec<u8>> {
+        let mut rows = Rows::of(table);
+        (0..count).map(|number| rows.chunk(self, number).unwrap().unwrap().to_vec()).collect()
+    }
+
+    /// Lays a table's chunks out anew.
+    pub fn put_chunks(&self, table: TableId, chunks: &[Vec<u8>]) {
+        for (first, row) in (0_u32..).step_by(ROW_CHUNKS as usize).zip(chunks.chunks(ROW_CHUNKS as usize)) {
+            let mut value = Vec::new();
+            row.iter().for_each(|chunk| put_chunk(&mut value, chunk));
+            self.put(TreeName::Table(table), &first.to_be_bytes(), &value).unwrap();
         }
     }
 

@@ -12,6 +12,7 @@ pub mod install;
 pub mod log;
 mod manifest;
 pub mod recovery;
+pub mod row;
 mod segments;
 mod trees;
 

@@ -3,15 +3,18 @@
 use super::cell;
 use super::log;
 use super::manifest::{Manifest, TableEntry};
+use super::row::Rows;
 use super::segments::{Segment, Segments};
 use super::trees::{StoreError, TreeName, Trees};
 use crate::table::{self, Table, chunk};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use anser_machine::{Group, LogRecord, Lsn, StoredTable, TableId};
+use anser_machine::{FETCH_BYTES_MAX, Group, LogRecord, Lsn, StoredTable, TableId};
 use bytes::Bytes;
 
+/// Most blocks of one run.
+const RUN_BLOCKS_MAX: usize = 64;
 /// The last segments of the log that are not sealed at most: the one that it goes on in, and the one after it.
 const OPEN_SEGMENTS_MAX: usize = 2;
 
@@ -148,24 +151,58 @@ pub fn rest_of(trees: &impl Trees, manifest: &Manifest, segment: u64) -> Result<
 
 /// A block of a table, verified and decompressed.
 pub fn read_block(trees: &impl Trees, table: TableId, block: u32) -> Result<Bytes, StoreError> {
-    let packed = read_chunks(trees, table, block)?;
-    table::block::unpack(&packed).map_err(|error| damaged(table.0, &error))
+    read_block_of(trees, &mut Rows::of(table), block).map(|(content, _)| content)
+}
+
+/// A run of blocks, verified and decompressed: `count` neighbours from `first` on, or as many as come to
+/// [`FETCH_BYTES_MAX`], and at least one. Blocks before one that can't be read are worth having.
+pub fn read_blocks(
+    trees: &impl Trees,
+    table: TableId,
+    first: u32,
+    count: u32,
+) -> Result<Vec<Bytes>, StoreError> {
+    let mut rows = Rows::of(table);
+    let (content, mut next) = read_block_of(trees, &mut rows, first)?;
+    let mut bytes = content.len();
+    let mut blocks = Vec::with_capacity(usize::try_from(count).unwrap_or_default().min(RUN_BLOCKS_MAX));
+    blocks.push(content);
+    for _ in 1..count {
+        if bytes >= FETCH_BYTES_MAX || blocks.len() >= RUN_BLOCKS_MAX {
+            break;
+        }
+        let Ok((content, after)) = read_block_of(trees, &mut rows, next) else { break };
+        bytes += content.len();
+        next = after;
+        blocks.push(content);
+    }
+    Ok(blocks)
+}
+
+/// A block, and the number of the one behind it.
+pub(crate) fn read_block_of(
+    trees: &impl Trees,
+    rows: &mut Rows,
+    block: u32,
+) -> Result<(Bytes, u32), StoreError> {
+    let (packed, chunks) = read_chunks(trees, rows, block)?;
+    let content = table::block::unpack(&packed).map_err(|error| damaged(rows.table().0, &error))?;
+    Ok((content, block.saturating_add(chunks)))
 }
 
 /// A table's metadata.
 pub(crate) fn meta_of(trees: &impl Trees, entry: &TableEntry) -> Result<Bytes, StoreError> {
-    read_chunks(trees, TableId(entry.id), entry.meta_at)
+    read_chunks(trees, &mut Rows::of(TableId(entry.id)), entry.meta_at).map(|(meta, _)| meta)
 }
 
-fn read_chunks(trees: &impl Trees, table: TableId, first: u32) -> Result<Bytes, StoreError> {
-    let tree = TreeName::Table(table);
-    let (bytes, _) =
-        chunk::join(table, first, |number| trees.get(tree, &number.to_be_bytes()).map_err(ReadError::Store))
-            .map_err(|error| match error {
-                ReadError::Store(error) => error,
-                ReadError::Chunk(error) => damaged(table.0, &error),
-            })?;
-    Ok(bytes)
+fn read_chunks(trees: &impl Trees, rows: &mut Rows, first: u32) -> Result<(Bytes, u32), StoreError> {
+    let table = rows.table();
+    chunk::join(table, first, |number| rows.chunk(trees, number).map_err(ReadError::Store)).map_err(|error| {
+        match error {
+            ReadError::Store(error) => error,
+            ReadError::Chunk(error) => damaged(table.0, &error),
+        }
+    })
 }
 
 /// Why chunks can't be read.

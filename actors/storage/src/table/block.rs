@@ -102,7 +102,8 @@ pub fn unpack(packed: &Bytes) -> Result<Bytes, BadBlock> {
     let kind = cursor.byte().ok_or(BadBlock)?;
     let length = cursor.u32().and_then(|length| usize::try_from(length).ok()).ok_or(BadBlock)?;
     match kind {
-        PLAIN if cursor.0.len() == length => Ok(packed.slice_ref(cursor.0)),
+        // Not a part of what it was read with, which is larger and would stay as long.
+        PLAIN if cursor.0.len() == length => Ok(Bytes::copy_from_slice(cursor.0)),
         LZ4 if length / LZ4_RATIO_MAX <= cursor.0.len() => {
             let block = lz4_flex::block::decompress(cursor.0, length).map_err(|_| BadBlock)?;
             if block.len() == length { Ok(block.into()) } else { Err(BadBlock) }

@@ -104,6 +104,16 @@ impl Table {
         self.index.get(place).map(|place| place.block)
     }
 
+    /// The place behind the last block that may hold keys before `key`.
+    pub fn place_behind(&self, key: &[u8]) -> usize {
+        self.index.partition_point(|place| self.separator(place).is_some_and(|first| first < key))
+    }
+
+    /// How many blocks it has.
+    pub fn block_count(&self) -> usize {
+        self.index.len()
+    }
+
     /// Its blocks' numbers, in key order.
     pub fn blocks(&self) -> impl Iterator<Item = u32> + '_ {
         self.index.iter().map(|place| place.block)
@@ -116,12 +126,18 @@ impl Table {
 
     /// The block that holds a key if the table does; none if the key is out of the table's range.
     pub fn block_of(&self, key: &[u8]) -> Option<u32> {
+        self.place_of(key).map(|(_, block)| block)
+    }
+
+    /// The same, and its place in [`Table::blocks`].
+    pub fn place_of(&self, key: &[u8]) -> Option<(usize, u32)> {
         if key > self.greatest.as_ref() {
             return None;
         }
         let after =
             self.index.partition_point(|place| self.separator(place).is_some_and(|first| first <= key));
-        self.index.get(after.checked_sub(1)?).map(|place| place.block)
+        let at = after.checked_sub(1)?;
+        self.index.get(at).map(|place| (at, place.block))
     }
 
     fn separator(&self, place: &Place) -> Option<&[u8]> {

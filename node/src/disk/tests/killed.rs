@@ -125,7 +125,7 @@ impl Shard {
             Feedback::Flushed { tables, through } => self.engine.flushed(tables, through).unwrap(),
             Feedback::TablesReplaced { removed, added } => self.engine.replaced(&removed, added).unwrap(),
             Feedback::Merged { .. } => self.merging = false,
-            Feedback::Fetched { ticket, block } => return Some((ticket, Some(block))),
+            Feedback::Fetched { ticket, blocks } => return Some((ticket, blocks.into_iter().next())),
             Feedback::TableGone { ticket } => return Some((ticket, None)),
             other => panic!("{other:?}"),
         }
@@ -196,8 +196,7 @@ impl Shard {
                 Lookup::Fetch(search) => search,
             };
             let ticket = Ticket(1);
-            let (table, block) = (search.table(), search.block());
-            self.ask(Asker::Shard(0), DiskRequest::Fetch { ticket, table, block });
+            self.ask(Asker::Shard(0), search.request(ticket));
             let fetched = loop {
                 if let Some((_, fetched)) = self.hear() {
                     break fetched;

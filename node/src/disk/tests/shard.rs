@@ -189,12 +189,12 @@ impl Shard {
                 Lookup::Fetch(search) => search,
             };
             self.ticket += 1;
-            let (ticket, table, block) = (Ticket(self.ticket), search.table(), search.block());
-            self.ask(DiskRequest::Fetch { ticket, table, block });
+            let ticket = Ticket(self.ticket);
+            self.ask(search.request(ticket));
             lookup = loop {
                 match self.answer() {
-                    Feedback::Fetched { ticket: of, block } if of == ticket => {
-                        break self.engine.resume(search, block, &mut out);
+                    Feedback::Fetched { ticket: of, mut blocks } if of == ticket => {
+                        break self.engine.resume(search, blocks.remove(0), &mut out);
                     }
                     Feedback::TableGone { ticket: of } if of == ticket => {
                         break self.engine.again(&search, &mut out);

@@ -343,18 +343,20 @@ impl Disk {
     }
 
     fn end_fetch(&mut self, outcome: &mut Outcome) {
-        if let Some((origin, DiskRequest::Fetch { ticket, table, block })) = self.fetches.pop_front() {
+        if let Some((origin, DiskRequest::Fetch { ticket, table, block, count })) = self.fetches.pop_front() {
             let bad = self.dice.chance(self.health.bad_blocks);
             let gone = !self.manifest.lists(TreeName::Table(table));
-            let read = recovery::read_block(&self.trees, table, block);
+            let read = recovery::read_blocks(&self.trees, table, block, count);
             if let Some(written) = self.trees.as_written()
                 && let Ok(content) = &read
             {
-                let fine = recovery::read_block(&written, table, block).as_ref() == Ok(content);
+                // Where a later block is damaged, fewer come.
+                let whole = recovery::read_blocks(&written, table, block, count);
+                let fine = whole.is_ok_and(|whole| whole.starts_with(content));
                 self.took(fine, || format!("block {block} of table {}", table.0));
             }
             let feedback = match read {
-                Ok(block) if !bad && !gone => Feedback::Fetched { ticket, block },
+                Ok(blocks) if !bad && !gone => Feedback::Fetched { ticket, blocks },
                 _ if gone => Feedback::TableGone { ticket },
                 Ok(_) => Feedback::FetchFailed { ticket },
                 Err(_) if self.damaged => Feedback::FetchFailed { ticket },

@@ -167,7 +167,12 @@ impl Names {
             DiskRequest::Flush { frozen, through } => {
                 format!("has a table written of {} keys, the log through {}", frozen.entries.len(), through.0)
             }
-            DiskRequest::Fetch { table, block, .. } => format!("fetches block {block} of table {}", table.0),
+            DiskRequest::Fetch { table, block, count: 1, .. } => {
+                format!("fetches block {block} of table {}", table.0)
+            }
+            DiskRequest::Fetch { table, block, count, .. } => {
+                format!("fetches {count} blocks of table {} from block {block} on", table.0)
+            }
             DiskRequest::Merge { inputs, .. } => format!("has {} tables merged", inputs.len()),
             DiskRequest::Wipe { group } => format!("has the tables of group {} dropped", group),
             DiskRequest::Recover => "has its log and tables read back".into(),

@@ -1,6 +1,6 @@
 //! What copies lose, and what that does to promises that rested on them.
 
-use super::{Fate, Stored, Truth};
+use super::{Fate, Folder, Stored, Truth};
 use anser_machine::Lsn;
 use anser_model::{KeyState, PartitionId};
 use bytes::Bytes;
@@ -93,7 +93,8 @@ impl Truth {
     /// Whether a node's copy answers, and knows neither a write nor one that settled it.
     pub fn answers_without(&self, node: usize, write: usize) -> bool {
         let slot = self.writes[write].slot;
-        let answers = !self.lost[node].contains_key(&self.slots[slot].partition());
+        let is_lost = self.lost[node].contains_key(&self.slots[slot].partition());
+        let answers = !is_lost && self.folders[node] != Folder::Old;
         answers && !self.knows_of(self.copies[node].durable(slot), write)
     }
 

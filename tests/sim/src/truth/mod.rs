@@ -27,7 +27,9 @@ pub(crate) enum Folder {
     Whole,
     /// Something in it is not what was written, noticed or not.
     Damaged,
-    /// It was put back from an old copy.
+    /// It has, and a copy of it will be put back in its place.
+    Copied,
+    /// It was put back from an old copy: it answers nothing.
     Old,
 }
 

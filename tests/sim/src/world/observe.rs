@@ -118,6 +118,9 @@ impl World {
                 self.nodes[n].unwritten[shard as usize].written(*through);
                 self.coverage.sometimes(Situation::TableWritten);
             }
+            Feedback::Fetched { blocks, .. } if blocks.len() > 1 => {
+                self.coverage.sometimes(Situation::RunFetched);
+            }
             Feedback::Fetched { .. } => self.coverage.sometimes(Situation::BlockFetched),
             Feedback::TableGone { .. } => self.coverage.sometimes(Situation::TableGone),
             Feedback::TablesReplaced { .. } => self.coverage.sometimes(Situation::TablesMerged),
@@ -234,7 +237,6 @@ impl World {
             self.cover_repair(place.keyspace, key);
         }
         self.see_copy_said(n, envelope);
-        self.see_old_said(n, envelope);
         if actor == COORDINATOR {
             self.see_coordinator(n, envelope);
         }
@@ -245,6 +247,7 @@ impl World {
             let result = failed_disks_stop_shards::check_said(envelope);
             self.judge(Invariant::FailedDisksStopShards, result);
         }
+        self.see_old_said(n, envelope);
         if actor != MEMBERSHIP || envelope.to.role != Role::Membership {
             return;
         }

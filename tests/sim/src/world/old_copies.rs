@@ -47,6 +47,7 @@ impl World {
         // That it says an incarnation again is refuted by those who know a higher one.
         self.nodes[n].said = Said::default();
         self.nodes[n].put_back = true;
+        self.truth.folders[n] = Folder::Old;
         self.start_after(n, 50 * MS);
     }
 

@@ -12,11 +12,11 @@ const PARTITIONS: [u16; 3] = [0, 16, 32];
 fn all_of(engine: &mut Engine, store: &Store, partition: u16) -> Vec<(StoreKey, Bytes)> {
     let mut scan = Scan::new(PartitionId(partition), None, usize::MAX, usize::MAX);
     loop {
-        match engine.scan(&scan) {
+        match engine.scan(&mut scan) {
             Scanned::Page(page) => return page.entries,
-            Scanned::Fetch(blocks) => {
-                for (table, block) in blocks {
-                    scan.hold(table, block, store.fetch(table, block));
+            Scanned::Fetch(runs) => {
+                for run in runs {
+                    scan.hold(&run, store.fetch_run(&run));
                 }
             }
             Scanned::Damaged { .. } => panic!("damaged"),

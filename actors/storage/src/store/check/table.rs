@@ -2,7 +2,8 @@
 
 use super::{Finding, Place, TableSeen, Tell, count, partition_in_table, what_of};
 use crate::store::manifest::TableEntry;
-use crate::store::trees::{StoreError, TreeName, Trees};
+use crate::store::row::Rows;
+use crate::store::trees::{StoreError, Trees};
 use crate::store_key::group_of_key;
 use crate::table::chunk::{self, BadChunk};
 use crate::table::{Table, block};
@@ -14,7 +15,7 @@ use bytes::Bytes;
 /// Reads a whole table.
 pub(super) fn check(trees: &impl Trees, entry: &TableEntry, tell: &mut Tell<'_>) {
     let place = Place::Table { table: entry.id, shard: entry.shard };
-    let opened = join(trees, entry, entry.meta_at).and_then(|joined| {
+    let opened = join(trees, &mut Rows::of(TableId(entry.id)), entry.meta_at).and_then(|joined| {
         let table = Table::open(TableId(entry.id), joined.content).map_err(|error| error.to_string())?;
         let end = u64::from(entry.meta_at) + u64::from(joined.chunks);
         if end == u64::from(entry.chunks) {
@@ -52,11 +53,11 @@ impl From<BadChunk> for Unread {
     }
 }
 
-fn join(trees: &impl Trees, entry: &TableEntry, first: u32) -> Result<Joined, String> {
-    let id = TableId(entry.id);
+fn join(trees: &impl Trees, rows: &mut Rows, first: u32) -> Result<Joined, String> {
+    let id = rows.table();
     let mut bytes = 0;
     let get = |number: u32| {
-        let stored = trees.get(TreeName::Table(id), &number.to_be_bytes()).map_err(Unread::Store)?;
+        let stored = rows.chunk(trees, number).map_err(Unread::Store)?;
         bytes += stored.as_ref().map_or(0, |stored| count(stored.len()));
         Ok(stored)
     };
@@ -72,6 +73,7 @@ struct Reader<'a, T> {
     trees: &'a T,
     entry: &'a TableEntry,
     table: &'a Table,
+    rows: Rows,
     seen: TableSeen,
     /// Where the next block begins; none after one that could not be read.
     next: Option<u32>,
@@ -90,7 +92,8 @@ impl<'a, T: Trees> Reader<'a, T> {
             last: Bytes::new(),
             by_partition: super::ByPartition::new(),
         };
-        Reader { trees, entry, table, seen, next: Some(0), bytes: 0, damaged: false }
+        let rows = Rows::of(table.id());
+        Reader { trees, entry, table, rows, seen, next: Some(0), bytes: 0, damaged: false }
     }
 
     fn read(mut self, meta_bytes: u64, tell: &mut Tell<'_>) {
@@ -115,7 +118,7 @@ impl<'a, T: Trees> Reader<'a, T> {
     /// Verifies a block; how many bytes of it are stored.
     fn block(&mut self, number: u32) -> Result<u64, String> {
         let expected = self.next.take();
-        let joined = join(self.trees, self.entry, number)?;
+        let joined = join(self.trees, &mut self.rows, number)?;
         self.next = number.checked_add(joined.chunks);
         if expected.is_some_and(|expected| expected != number) {
             return Err("it does not begin where the one before it ends".into());

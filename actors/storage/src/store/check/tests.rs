@@ -198,11 +198,15 @@ fn what_is_cut_short_emptied_or_gone_is_told() {
 #[test]
 fn a_damage_hides_nothing_else() {
     let (trees, manifest) = store();
-    let tables: Vec<TreeName> =
-        manifest.tables.iter().map(|entry| TreeName::Table(TableId(entry.id))).collect();
-    trees.edit(tables[0], &0_u32.to_be_bytes(), |value| value[20] ^= 1);
-    trees.edit(tables[0], &3_u32.to_be_bytes(), |value| value[20] ^= 1);
-    trees.edit(tables[1], &manifest.tables[1].meta_at.to_be_bytes(), |value| value[20] ^= 1);
+    let edit = |table: usize, chunk: u32| {
+        let entry = &manifest.tables[table];
+        let mut chunks = trees.chunks(TableId(entry.id), entry.chunks);
+        chunks[chunk as usize][20] ^= 1;
+        trees.put_chunks(TableId(entry.id), &chunks);
+    };
+    edit(0, 0);
+    edit(0, 3);
+    edit(1, manifest.tables[1].meta_at);
     trees.edit(TreeName::Log(1), &1_u64.to_be_bytes(), |value| value[20] ^= 1);
     trees.edit(TreeName::Slots, &[1], |value| value[20] ^= 1);
     let told: Vec<Place> = damages(&trees).into_iter().map(|(place, _)| place).collect();
@@ -215,15 +219,10 @@ fn a_damage_hides_nothing_else() {
 /// Lays a table out whose parts are sound, and which as a whole is not.
 fn tampered(change: impl Fn(&mut Vec<Vec<u8>>, &mut TableEntry)) -> Vec<(Place, String)> {
     let (trees, mut manifest) = store();
-    let tree = TreeName::Table(TableId(1));
     let entry = manifest.tables.first_mut().unwrap();
-    let mut chunks: Vec<Vec<u8>> = (0..entry.chunks)
-        .map(|number| trees.get(tree, &number.to_be_bytes()).unwrap().unwrap().to_vec())
-        .collect();
+    let mut chunks = trees.chunks(TableId(1), entry.chunks);
     change(&mut chunks, entry);
-    for (number, chunk) in (0_u32..).zip(&chunks) {
-        trees.put(tree, &number.to_be_bytes(), chunk).unwrap();
-    }
+    trees.put_chunks(TableId(1), &chunks);
     Manifest::CELL.write(&trees, &manifest.encode()).unwrap().sweep(&trees).unwrap();
     damages(&trees)
 }
