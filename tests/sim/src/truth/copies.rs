@@ -169,6 +169,11 @@ impl Copies {
         }
     }
 
+    /// The log will be read back anew.
+    pub fn read_log_anew(&mut self, slot: usize) {
+        self.in_log[slot] = None;
+    }
+
     /// What the log had of a key, where it was read back.
     pub fn in_log(&self, slot: usize) -> Stored {
         self.in_log[slot].clone()

@@ -42,6 +42,15 @@ impl Truth {
         self.lost[node].insert(partition, Loss { saves });
     }
 
+    /// A node's shard will read its log back anew: what it had of these partitions may be in tables by now.
+    pub fn read_log_anew(&mut self, node: usize, of_shard: impl Fn(PartitionId) -> bool) {
+        for slot in 0..self.slots.len() {
+            if of_shard(self.slots[slot].partition()) {
+                self.copies[node].read_log_anew(slot);
+            }
+        }
+    }
+
     /// A node's folder is gone.
     pub fn lose_folder(&mut self, node: usize) {
         self.copies[node].lose_all();

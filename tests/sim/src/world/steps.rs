@@ -2,6 +2,7 @@
 
 use super::cell::{Actor, Mail, refusal};
 use super::node::COORDINATOR;
+use super::node::SHARDS;
 use super::{Job, World};
 use crate::coverage::{Injected, Situation};
 use crate::disk::{FIRST_SHARD, Outcome};
@@ -86,6 +87,7 @@ impl World {
         }
         if let Some(shard) = actor.checked_sub(FIRST_SHARD).and_then(|shard| u32::try_from(shard).ok()) {
             self.nodes[n].copies.remove(&shard);
+            self.truth.read_log_anew(n, |partition| u32::from(partition.0) % SHARDS == shard);
         }
         let cell = &mut self.nodes[n].cells[actor];
         cell.actor = Some(built);
