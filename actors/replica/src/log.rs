@@ -67,7 +67,7 @@ impl Replica {
     /// Has the memtable written when it is large enough. Not while tables are dropped: it might go with them. Nor while the
     /// log is read back: see [`anser_storage::Engine::recovered_log`].
     pub(crate) fn flush_if_due(&mut self, out: &mut Outbox) {
-        if self.copies.is_wiping() || !matches!(self.phase, Phase::ReadBack | Phase::Serving) {
+        if self.copies.is_wiping() || self.phase != Phase::Serving {
             return;
         }
         if let Some((frozen, through)) = self.engine.freeze() {

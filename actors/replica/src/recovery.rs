@@ -51,7 +51,6 @@ impl Replica {
         self.next = next;
         self.durable = next.0.checked_sub(1).map(Lsn);
         self.phase = Phase::ReadBack;
-        self.flush_if_due(out);
         self.count_levels(out);
         self.tell_growth(now, out);
         self.serve_if_sound(now, out);
@@ -72,6 +71,7 @@ impl Replica {
     fn serve_if_sound(&mut self, now: Now, out: &mut Outbox) {
         if self.phase == Phase::ReadBack && self.is_sound {
             self.phase = Phase::Serving;
+            self.flush_if_due(out);
             self.publish_serving(out);
             self.go_on_refilling(now, out);
         }
