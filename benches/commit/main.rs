@@ -12,6 +12,8 @@
 mod asked;
 
 use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn};
+use anser_model::merkle::Fingerprint;
+use anser_model::ring::Within;
 use anser_model::{Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
 use anser_node::disk::{Asker, Disk, DiskConfig, DiskHandle, FeedbackSink};
 use anser_storage::{StoreKey, record};
@@ -146,6 +148,7 @@ fn put(n: u64) -> Bytes {
     let key = StoreKey::new(
         PartitionId(200),
         KeyspaceId(1),
+        Within(u32::try_from(n).unwrap().wrapping_mul(0x9e37_79b9)),
         &Key::new(format!("user:{n:011}").into_bytes()).unwrap(),
     );
     let mut state = KeyState::default();
@@ -157,5 +160,5 @@ fn put(n: u64) -> Bytes {
         seen: anser_model::state::Seen::Present,
     };
     state.mint(anser_model::Actor { node: NODE, life: Life(1) }, n + 1, &write).unwrap();
-    record::encode(&key, &state.encode()).bytes
+    record::encode(&key, &state.encode(), Fingerprint::NONE).bytes
 }

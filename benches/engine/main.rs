@@ -81,7 +81,8 @@ fn main() {
         reads_only: setting("ENGINE_READS_ONLY", 0) != 0,
         quiet: Duration::from_millis(quiet_ms),
     });
-    let user_bytes = sizes.records as usize * (sizes.value_bytes + key(0).as_bytes().len());
+    let user_bytes =
+        sizes.records as usize * (state(0, 0, sizes.value_bytes).len() + key(0).as_bytes().len());
     let cache_bytes = user_bytes / 10;
     let memtable_bytes = (user_bytes / 24).clamp(64 << 10, 8 << 20);
     println!(
@@ -203,13 +204,14 @@ fn overwrite(stores: &mut [Box<dyn Store>; 2]) -> Row {
 
 fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measured) {
     let part = sizes().gets / sizes().turns;
+    let length = state(0, 0, sizes().value_bytes).len();
     for draw in turn * part..(turn + 1) * part {
         let number = choice.draw(draw, sizes().records);
         let key = key(number);
         let begun = Instant::now();
         let found = store.get(&key);
         measured.op(1, begun.elapsed());
-        assert_eq!(found.map(|state| state.len()), Some(sizes().value_bytes), "key {number}");
+        assert_eq!(found.map(|state| state.len()), Some(length), "key {number}");
     }
 }
 

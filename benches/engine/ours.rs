@@ -8,10 +8,13 @@ use anser_compactor::Compactor;
 use anser_machine::{
     Count, DiskRequest, Effect, Event, Fact, Feedback, LogRecord, Lsn, Machine, Now, Outbox, Ticket,
 };
+use anser_model::merkle::Fingerprint;
 use anser_model::{NodeId, PartitionId};
 use anser_node::disk::{Asker, Disk, DiskConfig, DiskHandle, FeedbackSink};
 use anser_proto::Tick;
-use anser_storage::{Batch, Batched, Engine, Limits, Lookup, Run, Scan, Scanned, Search, StoreKey, record};
+use anser_storage::{
+    Batch, Batched, Engine, Limits, Lookup, Run, Scan, Scanned, Search, StoreKey, fingerprint_of, record,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -279,13 +282,14 @@ impl Store for Ours {
         }
         let mut requests = Vec::with_capacity(batch.len());
         for (key, state) in batch {
-            let encoded = record::encode(key, state);
             let lsn = Lsn(self.next);
             self.next += 1;
-            requests.push(DiskRequest::Append(LogRecord { lsn, bytes: encoded.bytes }));
+            let counts = fingerprint_of(key.as_bytes(), state).unwrap();
             // As a replica, which has looked the key up before it writes.
-            let voids = lsn.0 > super::records() as u64;
-            self.engine.insert(key, encoded.state, lsn, voids);
+            let replaces = if lsn.0 > super::records() as u64 { counts } else { Fingerprint::NONE };
+            let encoded = record::encode(key, state, replaces);
+            requests.push(DiskRequest::Append(LogRecord { lsn, bytes: encoded.bytes }));
+            self.engine.insert(key, encoded.state, counts, lsn, replaces);
         }
         self.ask(requests);
         self.freeze();

@@ -1,11 +1,15 @@
 //! The work: which keys, which states, in which order. The same for all stores, from one seed.
 
-use anser_model::{Key, KeyspaceId, PartitionId};
+use anser_model::ring::place_of;
+use anser_model::state::{Seen, Write};
+use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, Rid};
 use anser_storage::StoreKey;
 use bytes::Bytes;
 
 /// Partitions that keys are spread over.
 pub const PARTITIONS: u16 = 256;
+/// The seed of the ring that they are placed by.
+const SEED: u64 = 1;
 /// The exponent of the skewed choice, as YCSB has it.
 const SKEW: f64 = 0.99;
 
@@ -17,15 +21,28 @@ pub fn spread(number: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// The key of a number: its partition is that of a hash, as with real keys.
+/// The key of a number, as a ring would place it.
 pub fn key(number: u64) -> StoreKey {
-    let partition = PartitionId(u16::try_from(spread(number) % u64::from(PARTITIONS)).unwrap());
-    let name = format!("user:{number:011}");
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(name.into_bytes()).unwrap())
+    let key = Key::new(format!("user:{number:011}").into_bytes()).unwrap();
+    let (partition, within) = place_of(SEED, PARTITIONS, KeyspaceId(1), &key);
+    StoreKey::new(partition, KeyspaceId(1), within, &key)
 }
 
-/// A state of so many bytes, of which about a half can be compressed away.
+/// A whole state with a value of so many bytes, of which about a half can be compressed away.
 pub fn state(number: u64, version: u64, length: usize) -> Bytes {
+    let write = Write {
+        rid: Rid { writer: 1, seq: number },
+        issued: Hlc(1),
+        expires: None,
+        body: Body::Value(value(number, version, length)),
+        seen: Seen::Present,
+    };
+    let mut state = KeyState::default();
+    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, version + 1, &write).unwrap();
+    state.encode()
+}
+
+fn value(number: u64, version: u64, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(length + 8);
     let mut word = spread(number ^ (version << 40));
     while bytes.len() < length / 2 {

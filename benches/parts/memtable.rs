@@ -3,6 +3,8 @@
 use crate::sample::{self, KEYSPACE};
 use anser_machine::{Lsn, Outbox};
 use anser_model::PartitionId;
+use anser_model::merkle::Fingerprint;
+use anser_model::ring::{Within, place_of};
 use anser_storage::{Engine, Limits, Lookup, Memtable, StoreKey, record};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
@@ -20,14 +22,16 @@ pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("memtable of 100,000 keys");
     group.throughput(Throughput::Elements(1));
     let mut table = Memtable::new();
-    keys[..KEYS].iter().for_each(|key| table.insert(key, state.clone(), Lsn(1), false));
+    keys[..KEYS].iter().for_each(|key| {
+        table.insert(key, state.clone(), Fingerprint(1), Lsn(1), Fingerprint::NONE);
+    });
     let mut at = 0;
     let mut next = || {
         at = (at + STRIDE) % KEYS;
         &keys[at]
     };
     group.bench_function("overwrite", |bencher| {
-        bencher.iter(|| table.insert(next(), state.clone(), Lsn(2), true));
+        bencher.iter(|| table.insert(next(), state.clone(), Fingerprint(2), Lsn(2), Fingerprint(1)));
     });
     group.bench_function("lookup", |bencher| bencher.iter(|| table.get(black_box(next())).is_some()));
 
@@ -40,11 +44,15 @@ pub fn bench(criterion: &mut Criterion) {
         });
     });
     group.bench_function("engine lookup of none", |bencher| {
-        let absent = StoreKey::new(PartitionId(3), KEYSPACE, &sample::key(u64::MAX));
+        let absent = StoreKey::new(PartitionId(3), KEYSPACE, Within(7), &sample::key(u64::MAX));
         bencher.iter(|| matches!(engine.lookup(black_box(&absent), &mut out), Lookup::Absent));
     });
+    group.bench_function("fingerprint", |bencher| {
+        let state = sample::state(0);
+        bencher.iter(|| Fingerprint::of(black_box(keys[0].as_bytes()), black_box(&state)));
+    });
     group.bench_function("log record", |bencher| {
-        bencher.iter(|| record::encode(black_box(&keys[0]), black_box(&state)));
+        bencher.iter(|| record::encode(black_box(&keys[0]), black_box(&state), Fingerprint(1)));
     });
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("insert 1,000 new keys", |bencher| {
@@ -52,7 +60,7 @@ pub fn bench(criterion: &mut Criterion) {
             || self::engine(&keys[..KEYS], &state),
             |engine| {
                 for (key, lsn) in keys[KEYS..].iter().zip(2..) {
-                    engine.insert(key, state.clone(), Lsn(lsn), true);
+                    engine.insert(key, state.clone(), Fingerprint(2), Lsn(lsn), Fingerprint::NONE);
                 }
             },
             BatchSize::PerIteration,
@@ -61,16 +69,19 @@ pub fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The `n`-th key in the order of nothing: partitions mix.
+/// The `n`-th key, as a ring would place it.
 fn store_key(n: usize) -> StoreKey {
     let n = u64::try_from(n).unwrap();
-    let partition = PartitionId(u16::try_from(n.wrapping_mul(0x9e37_79b9) >> 7 & 255).unwrap());
-    StoreKey::new(partition, KEYSPACE, &sample::key(n))
+    let key = sample::key(n);
+    let (partition, within) = place_of(1, 256, KEYSPACE, &key);
+    StoreKey::new(partition, KEYSPACE, within, &key)
 }
 
 /// An engine that never freezes.
 fn engine(keys: &[StoreKey], state: &Bytes) -> Engine {
     let mut engine = Engine::new(Limits { memtable_bytes: usize::MAX, ..Limits::default() });
-    keys.iter().for_each(|key| engine.insert(key, state.clone(), Lsn(1), false));
+    keys.iter().for_each(|key| {
+        engine.insert(key, state.clone(), Fingerprint(1), Lsn(1), Fingerprint::NONE);
+    });
     engine
 }

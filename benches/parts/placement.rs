@@ -33,8 +33,8 @@ pub fn bench(criterion: &mut Criterion) {
     let record = sample::genesis(roster, PARTITIONS);
     let mut group = criterion.benchmark_group("placement at 1,000 nodes");
     let key = sample::key(1);
-    group.bench_function("partition of a key", |bencher| {
-        bencher.iter(|| black_box(&record).partition_of(KEYSPACE, black_box(&key)));
+    group.bench_function("place of a key", |bencher| {
+        bencher.iter(|| black_box(&record).place_of(KEYSPACE, black_box(&key)));
     });
     let mut partition = 0;
     let mut next = move || {

@@ -70,6 +70,7 @@ const GAUGES: &[(&str, Labels)] = &[
     ("anser_ring_step", &[]),
     ("anser_partitions", &[("state", &["serving", "joining", "starting"])]),
     ("anser_memtable_bytes", &[("shard", &["0"])]),
+    ("anser_tree_bytes", &[("shard", &["0"])]),
     ("anser_sstables", &[("shard", &["0"])]),
     ("anser_disk_bytes", &[]),
     ("anser_disk_free_bytes", &[]),

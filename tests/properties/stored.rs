@@ -1,7 +1,10 @@
 //! What is read back: it comes back as it was written, and any other bytes are an error or another value, even behind a
 //! good checksum.
 
-use anser_model::ring::{DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, ZoneName};
+use anser_model::merkle::Fingerprint;
+use anser_model::ring::{
+    DcName, Founding, MemberState, NodeName, Record, RosterEntry, Weight, Within, ZoneName,
+};
 use anser_model::{ClusterId, FolderId, Key, KeyspaceId, Member, NodeId, PartitionId};
 use anser_storage::store::{Manifest, TableEntry};
 use anser_storage::{StoreKey, record};
@@ -78,12 +81,14 @@ proptest! {
     #[test]
     fn log_records_come_back(
         key in prop::collection::vec(any::<u8>(), 1..40), state in prop::collection::vec(any::<u8>(), 0..60),
-        partition in any::<u16>(), keyspace in any::<u32>(), at in any::<prop::sample::Index>(), flip in 1..=255_u8,
+        place in any::<(u16, u32, u32)>(), replaces in prop_oneof![Just(0), any::<u128>()], at in any::<prop::sample::Index>(), flip in 1..=255_u8,
     ) {
-        let key = StoreKey::new(PartitionId(partition), KeyspaceId(keyspace), &Key::new(key).unwrap());
-        let encoded = record::encode(&key, &state);
+        let (partition, keyspace, within) = place;
+        let key = StoreKey::new(PartitionId(partition), KeyspaceId(keyspace), Within(within), &Key::new(key).unwrap());
+        let encoded = record::encode(&key, &state, Fingerprint(replaces));
         let decoded = record::decode(&encoded.bytes).unwrap();
         prop_assert_eq!((&decoded.key, &decoded.state[..]), (&key, &state[..]));
+        prop_assert_eq!(decoded.replaces, Fingerprint(replaces));
         prop_assert_eq!(record::partition_of_record(&encoded.bytes), Some(PartitionId(partition)));
         let mut content = encoded.bytes[..encoded.bytes.len() - 4].to_vec();
         let at = at.index(content.len());
@@ -92,14 +97,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_behind_a_checksum_are_read_or_refused(content in prop::collection::vec(any::<u8>(), 0..200), version in 0..3_u8) {
+    fn any_bytes_behind_a_checksum_are_read_or_refused(content in prop::collection::vec(any::<u8>(), 0..200), version in 0..4_u8) {
         let content = [&[version][..], &content].concat();
         let bytes = sealed(&content);
         if let Ok(manifest) = Manifest::decode(&bytes) {
             prop_assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
         }
         if let Ok(decoded) = record::decode(&Bytes::from(bytes)) {
-            let again = record::encode(&decoded.key, &decoded.state).bytes;
+            let again = record::encode(&decoded.key, &decoded.state, decoded.replaces).bytes;
             prop_assert_eq!(record::decode(&again), Ok(decoded));
         }
     }

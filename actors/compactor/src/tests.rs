@@ -10,8 +10,16 @@ fn at(ms: u64) -> Now {
 }
 
 fn tables(ids: core::ops::Range<u64>, voids: u64) -> Arc<[TableSummary]> {
-    ids.map(|id| TableSummary { id: TableId(id), group: 0, age: id, bytes: SMALL, entries: 10, voids })
-        .collect()
+    ids.map(|id| TableSummary {
+        id: TableId(id),
+        group: 0,
+        age: id,
+        bytes: SMALL,
+        entries: 10,
+        voids,
+        coarse: false,
+    })
+    .collect()
 }
 
 /// What is asked of the disk: shard, how many tables, duty.

@@ -97,6 +97,13 @@ pub enum Count {
         /// How many.
         bytes: u64,
     },
+    /// Bytes of this shard's hash trees, as its tables changed.
+    TreeBytes {
+        /// Which shard.
+        shard: u32,
+        /// How many.
+        bytes: u64,
+    },
     /// A merge of tables wrote so many bytes.
     Compacted {
         /// How many.

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use anser_model::merkle::{Fingerprint, Tally, TreeId};
 use bytes::Bytes;
 
 /// A position in one shard's commit log; grows by one with each record.
@@ -30,7 +31,7 @@ pub struct StoredTable {
     pub bytes: u64,
     /// About how many entries of older tables of its group it makes void.
     pub voids: u64,
-    /// Its encoded index and filter.
+    /// Its encoded index, filter, and changes of hash trees.
     pub meta: Bytes,
 }
 
@@ -61,8 +62,22 @@ pub struct Stored {
     pub state: Bytes,
     /// The log position that last changed it.
     pub lsn: Lsn,
+    /// What the state counts as in its hash tree.
+    pub counts: Fingerprint,
+    /// What tables, and memtables on their way into one, hold of the key counts as.
+    pub replaces: Fingerprint,
+}
+
+impl Stored {
     /// Whether it makes an older state void that is in a table, or in a memtable on its way into one.
-    pub voids: bool,
+    pub fn voids(&self) -> bool {
+        self.replaces != Fingerprint::NONE
+    }
+
+    /// What changes in the key's hash tree when this is in a table.
+    pub fn change(&self) -> Tally {
+        Tally::change(self.replaces, self.counts)
+    }
 }
 
 /// Words of a key that lie beside it.
@@ -99,8 +114,26 @@ impl From<Bytes> for Headed {
     }
 }
 
-/// A memtable that takes no more writes: store keys with what they hold, in order.
-pub type Frozen = BTreeMap<Headed, Stored>;
+/// Store keys with what a memtable holds for them, in order.
+pub type Entries = BTreeMap<Headed, Stored>;
+
+/// How deep hash trees are.
+pub type Depths = BTreeMap<TreeId, u8>;
+
+/// A memtable that takes no more writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// What it holds.
+    pub entries: Entries,
+    /// How deep the trees are to be whose changes its tables tell; those that are not in it are leaves.
+    pub depths: Depths,
+}
+
+impl FromIterator<(Headed, Stored)> for Frozen {
+    fn from_iter<I: IntoIterator<Item = (Headed, Stored)>>(entries: I) -> Frozen {
+        Frozen { entries: entries.into_iter().collect(), depths: Depths::new() }
+    }
+}
 
 /// One record of a shard's log.
 #[derive(Clone, Debug, PartialEq, Eq)]

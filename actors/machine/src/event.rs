@@ -142,6 +142,8 @@ pub struct TableSummary {
     pub entries: u64,
     /// About how many entries of older tables of its group it makes void.
     pub voids: u64,
+    /// Whether a hash tree should be deeper than its changes are told here.
+    pub coarse: bool,
 }
 
 /// All peers but oneself.

@@ -14,8 +14,8 @@ mod random;
 
 pub use count::{Count, Op, OutcomeKind};
 pub use disk::{
-    DiskRequest, FETCH_BYTES_MAX, Feedback, Frozen, Group, Headed, LogRecord, Lsn, SlotName, Stored,
-    StoredTable, TableId, Ticket,
+    Depths, DiskRequest, Entries, FETCH_BYTES_MAX, Feedback, Frozen, Group, Headed, LogRecord, Lsn, SlotName,
+    Stored, StoredTable, TableId, Ticket,
 };
 pub use event::{CopiesSummary, Event, Fact, FolderTrust, PeerView, Peers, Room, RoomLevel, TableSummary};
 pub use outbox::{Effect, Outbox};

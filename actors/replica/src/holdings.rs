@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use anser_model::level::Site;
-use anser_model::ring::{Durability, Keyspace, Placement, Record, Replicas};
+use anser_model::ring::{Durability, Keyspace, Placement, Record, Replicas, Within};
 use anser_model::{FolderId, Key, KeyspaceId, NodeId, PartitionId, Step};
 
 /// A ring record, as one shard sees it. Computed once per record, so that a request costs a look-up.
@@ -156,6 +156,11 @@ impl Holdings {
             Durability::Interval => true,
             Durability::Fsync => false,
         })
+    }
+
+    /// The partition of a key, and where it is within that.
+    pub fn place_of(&self, keyspace: KeyspaceId, key: &Key) -> (PartitionId, Within) {
+        self.record.place_of(keyspace, key)
     }
 
     /// The partition of a key.

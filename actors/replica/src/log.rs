@@ -7,7 +7,8 @@ use crate::operation::Asker;
 use crate::pending::Waiter;
 use crate::replica::{Loaded, Phase, Replica};
 use anser_machine::{DiskRequest, LogRecord, Lsn, Now, Outbox, RoomLevel};
-use anser_model::KeyspaceId;
+use anser_model::merkle::Fingerprint;
+use anser_model::{KeyState, KeyspaceId};
 use anser_proto::Role;
 use anser_proto::replicate::ReplicaReply;
 use anser_storage::{StoreKey, record};
@@ -57,21 +58,25 @@ impl Replica {
         }
     }
 
-    /// Appends a key's new state to the log and puts it into the memtable, in the place of the one before.
+    /// Appends a key's new state, also given as it is encoded, to the log and puts it into the memtable, in the place of the
+    /// one before.
     pub(crate) fn append(
         &mut self,
         key: &StoreKey,
-        state: &[u8],
+        state: &KeyState,
+        encoded: &[u8],
         before: &Loaded,
         out: &mut Outbox,
     ) -> Loaded {
         let lsn = self.next;
         self.next = Lsn(lsn.0.saturating_add(1));
-        let record::Encoded { bytes, state } = record::encode(key, state);
+        let replaces = before.counts(key);
+        let counts = Fingerprint::of(key.as_bytes(), state);
+        let record::Encoded { bytes, state } = record::encode(key, encoded, replaces);
         out.disk(DiskRequest::Append(LogRecord { lsn, bytes }));
-        self.engine.insert(key, state.clone(), lsn, before.state.is_some());
+        self.engine.insert(key, state.clone(), counts, lsn, replaces);
         self.flush_if_due(out);
-        Loaded { state: Some(state), lsn: Some(lsn) }
+        Loaded { state: Some(state), lsn: Some(lsn), counts: Some(counts) }
     }
 
     /// Answers once the log is synced through `lsn`; at once if it is, or there is nothing to sync.
@@ -90,9 +95,10 @@ impl Replica {
         }
     }
 
-    /// Has the memtable written when it is large enough. Not while tables are dropped: it might go with them.
+    /// Has the memtable written when it is large enough. Not while tables are dropped: it might go with them. Nor while the
+    /// log is read back: see [`anser_storage::Engine::recovered_log`].
     pub(crate) fn flush_if_due(&mut self, out: &mut Outbox) {
-        if self.copies.is_wiping() {
+        if self.copies.is_wiping() || self.phase != Phase::Serving {
             return;
         }
         if let Some((frozen, through)) = self.engine.freeze() {

@@ -95,7 +95,7 @@ impl Replica {
         let loaded = match mint(&mut state, write, &rules) {
             Minting::New => {
                 self.counter += 1;
-                self.append(key, &state.encode(), &loaded, out)
+                self.append(key, &state, &state.encode(), &loaded, out)
             }
             Minting::Known => {
                 out.count(Count::RetryKnown);

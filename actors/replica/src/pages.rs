@@ -3,6 +3,7 @@
 //! Keeps: only a copy that answers reads shows pages, and a page leaves once all that it shows is durable here.
 
 use crate::admit::admit_page;
+use crate::holdings::Holdings;
 use crate::operation::Asker;
 use crate::replica::{Phase, Replica};
 use alloc::collections::BTreeMap;
@@ -48,9 +49,12 @@ pub(crate) struct Pages {
 }
 
 impl PageRequest {
-    fn scan(&self, bytes_max: usize) -> Scan {
-        let after =
-            self.after.as_ref().map(|place| StoreKey::new(self.partition, place.keyspace, &place.key));
+    fn scan(&self, holdings: &Holdings, bytes_max: usize) -> Scan {
+        let store_key = |place: &PagePlace| {
+            let (_, within) = holdings.place_of(place.keyspace, &place.key);
+            StoreKey::new(self.partition, place.keyspace, within, &place.key)
+        };
+        let after = self.after.as_ref().map(store_key);
         Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, bytes_max)
     }
 }
@@ -95,7 +99,12 @@ impl Replica {
             request.asker.refuse(Refusal::Busy, self.step(), out);
             return;
         }
-        let scan = request.scan(self.config.limits.page_bytes);
+        // Without a ring nothing is shown.
+        let Some(holdings) = &self.holdings else {
+            request.asker.refuse(Refusal::NotServing, self.step(), out);
+            return;
+        };
+        let scan = request.scan(holdings, self.config.limits.page_bytes);
         self.gather(now, Gather { request, scan, missing: 0, stale: false }, out);
     }
 
@@ -108,8 +117,10 @@ impl Replica {
             asker.refuse(refusal, self.step(), out);
             return;
         }
-        if core::mem::take(&mut gather.stale) {
-            gather.scan = gather.request.scan(self.config.limits.page_bytes);
+        if let Some(holdings) = &self.holdings
+            && core::mem::take(&mut gather.stale)
+        {
+            gather.scan = gather.request.scan(holdings, self.config.limits.page_bytes);
         }
         match self.engine.scan(&mut gather.scan) {
             Scanned::Page(page) => self.show(&asker, page, out),

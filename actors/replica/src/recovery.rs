@@ -45,7 +45,6 @@ impl Replica {
             self.stop(Refusal::DiskFailed, out);
             return;
         }
-        self.flush_if_due(out);
         let Some(next) = next else { return };
         // The disk hands out only what is synced: whatever a predecessor had in its queue, and what a killed process left
         // to the system, is so by now.
@@ -72,6 +71,7 @@ impl Replica {
     fn serve_if_sound(&mut self, now: Now, out: &mut Outbox) {
         if self.phase == Phase::ReadBack && self.is_sound {
             self.phase = Phase::Serving;
+            self.flush_if_due(out);
             self.publish_serving(out);
             self.go_on_refilling(now, out);
         }

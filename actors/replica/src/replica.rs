@@ -19,9 +19,10 @@ use anser_machine::{
     CopiesSummary, DiskRequest, Event, Fact, Feedback, Group, Lsn, Machine, Now, Outbox, RoomLevel, SlotName,
     TableId, Ticket,
 };
+use anser_model::merkle::Fingerprint;
 use anser_model::{KeyState, Step};
 use anser_proto::{Body, Envelope, Refusal, Tick};
-use anser_storage::{Engine, Lookup, Search, StoreKey};
+use anser_storage::{Engine, Lookup, Search, StoreKey, fingerprint_of};
 use bytes::Bytes;
 
 /// How far the machine is.
@@ -88,6 +89,20 @@ pub(crate) struct Loaded {
     pub state: Option<Bytes>,
     /// The log position that made it so; none if it is durable without (in a table, or never seen).
     pub lsn: Option<Lsn>,
+    /// What it counts as in its hash tree, if that is known.
+    pub counts: Option<Fingerprint>,
+}
+
+impl Loaded {
+    /// What it counts as in its hash tree.
+    pub fn counts(&self, key: &StoreKey) -> Fingerprint {
+        match (self.counts, &self.state) {
+            (Some(counts), _) => counts,
+            (None, None) => Fingerprint::NONE,
+            // Whoever puts another in its place has read it, so it can be.
+            (None, Some(state)) => fingerprint_of(key.as_bytes(), state).unwrap_or_default(),
+        }
+    }
 }
 
 /// How a look-up stands.
@@ -98,14 +113,14 @@ enum Progress {
 }
 
 fn loaded(lookup: Lookup) -> Progress {
-    let (state, lsn) = match lookup {
-        Lookup::Memory { state, lsn } => (Some(state), Some(lsn)),
-        Lookup::Table { state } => (Some(state), None),
-        Lookup::Absent => (None, None),
+    let (state, lsn, counts) = match lookup {
+        Lookup::Memory { state, lsn, counts } => (Some(state), Some(lsn), Some(counts)),
+        Lookup::Table { state } => (Some(state), None, None),
+        Lookup::Absent => (None, None, None),
         Lookup::Fetch(search) => return Progress::Needs(search),
         Lookup::Damaged { table, .. } => return Progress::Damaged(table),
     };
-    Progress::Loaded(Loaded { state, lsn })
+    Progress::Loaded(Loaded { state, lsn, counts })
 }
 
 impl Replica {
@@ -195,8 +210,11 @@ impl Replica {
 
     /// Looks the key up; carries the operation out, or lets it wait for a block.
     pub(crate) fn begin(&mut self, now: Now, operation: Operation, out: &mut Outbox) {
+        // Without a ring nothing is admitted.
+        let Some(holdings) = &self.holdings else { return };
         let place = &operation.place;
-        let key = StoreKey::new(place.partition, place.keyspace, &operation.key);
+        let (_, within) = holdings.place_of(place.keyspace, &operation.key);
+        let key = StoreKey::new(place.partition, place.keyspace, within, &operation.key);
         if self.fetches.is_waiting(&key) {
             self.queue(key, operation, out);
             return;

@@ -6,7 +6,9 @@ use crate::operation::Asker;
 use crate::replica::{Phase, Replica};
 use alloc::sync::Arc;
 use anser_machine::{Count, Fact, Lsn, Now, Outbox};
+use anser_model::merkle::Tree;
 use anser_model::ring::Record;
+use anser_model::{KeyspaceId, PartitionId};
 use anser_proto::Refusal;
 
 impl Replica {
@@ -20,6 +22,11 @@ impl Replica {
         self.engine.memtable_bytes()
     }
 
+    /// The hash tree of a copy of a partition's keyspace; none if it never had a key.
+    pub fn leaves(&self, partition: PartitionId, keyspace: KeyspaceId) -> Option<&Tree> {
+        self.engine.leaves(partition, keyspace)
+    }
+
     /// Counts what has changed since it was last counted.
     pub(crate) fn count_levels(&mut self, out: &mut Outbox) {
         let shard = self.config.shard;
@@ -31,6 +38,8 @@ impl Replica {
         let generation = self.engine.generation();
         if self.told_tables != Some(generation) {
             self.told_tables = Some(generation);
+            let bytes = self.engine.tree_bytes();
+            out.count(Count::TreeBytes { shard, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) });
             let tables = self.engine.tables();
             out.count(Count::Tables { shard, tables: u64::try_from(tables.len()).unwrap_or(u64::MAX) });
             out.publish(Fact::TablesChanged { shard, tables });

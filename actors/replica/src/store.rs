@@ -12,8 +12,8 @@ use bytes::Bytes;
 /// What became of a state that another copy sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// The state to be appended, encoded.
-    Changed(Bytes),
+    /// The state to be appended, and the same encoded.
+    Changed(KeyState, Bytes),
     /// This copy knew it all.
     Unchanged,
     /// It knows a dot of this copy that it never minted: its Life runs elsewhere too. Nothing was done.
@@ -46,7 +46,8 @@ pub(crate) fn store(
         return Ok((Stored::Clone, 0));
     }
     let Some(present) = present else {
-        let stored = if other == KeyState::default() { Stored::Unchanged } else { Stored::Changed(sent) };
+        let is_empty = other == KeyState::default();
+        let stored = if is_empty { Stored::Unchanged } else { Stored::Changed(other, sent) };
         return Ok((stored, 0));
     };
     let mut state = KeyState::decode(present).map_err(Unreadable::Present)?;
@@ -54,8 +55,11 @@ pub(crate) fn store(
     let stored = match merged.changed {
         false => Stored::Unchanged,
         // Nearly always: the sender had seen all that is here.
-        true if state == other => Stored::Changed(sent),
-        true => Stored::Changed(state.encode()),
+        true if state == other => Stored::Changed(state, sent),
+        true => {
+            let encoded = state.encode();
+            Stored::Changed(state, encoded)
+        }
     };
     Ok((stored, merged.clashes))
 }
@@ -91,7 +95,7 @@ impl Replica {
                     out.count(Count::BodyClash);
                 }
                 match stored {
-                    Stored::Changed(state) => self.append(key, &state, &loaded, out),
+                    Stored::Changed(state, encoded) => self.append(key, &state, &encoded, &loaded, out),
                     Stored::Unchanged => loaded,
                     Stored::Clone => {
                         self.stop_as_clone(asker, out);

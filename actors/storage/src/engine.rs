@@ -12,8 +12,10 @@ mod scan;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 use crate::cache::Cache;
+use crate::leaves::fingerprint_of;
 use crate::memtable::Memtable;
 use crate::record::{self, BadRecord};
 use crate::store_key::{StoreKey, group_of_key};
@@ -25,11 +27,13 @@ use anser_machine::{
     Count, DiskRequest, Frozen, Group, LogRecord, Lsn, Outbox, Stored, StoredTable, TableId, TableSummary,
     Ticket,
 };
+use anser_model::merkle::Fingerprint;
 pub use batch::{BATCH_KEYS_MAX, Batch, Batched, Found};
 use bytes::Bytes;
 pub use run::Run;
 pub use scan::{Page, Scan, Scanned};
 use tables::Tables;
+use trees::Trees;
 
 /// The log that a memtable keeps from being dropped is at most so many times as long as the memtable may be: keys that
 /// are written over and over fill the log and not the memtable.
@@ -61,6 +65,8 @@ pub enum Lookup {
         state: Bytes,
         /// Where the log has it.
         lsn: Lsn,
+        /// What it counts as in its hash tree.
+        counts: Fingerprint,
     },
     /// Its state, from a table: durable.
     Table {
@@ -120,7 +126,7 @@ struct Waiting {
 impl Waiting {
     fn get(&self, key: &StoreKey) -> Option<&Stored> {
         let is_void = group_of_key(key.as_bytes()).is_some_and(|group| self.void.contains(&group));
-        if is_void { None } else { self.frozen.get(key.headed()) }
+        if is_void { None } else { self.frozen.entries.get(key.headed()) }
     }
 }
 
@@ -132,6 +138,7 @@ pub struct Engine {
     /// The newest last.
     waiting: VecDeque<Waiting>,
     tables: Tables,
+    trees: Trees,
     /// Counts changes of `tables`, so that a search knows when its place in them is void.
     generation: u64,
     cache: Cache,
@@ -145,6 +152,7 @@ impl Engine {
             active: Memtable::new(),
             waiting: VecDeque::new(),
             tables: Tables::default(),
+            trees: Trees::default(),
             generation: 0,
             cache: Cache::new(limits.cache_bytes),
         }
@@ -153,23 +161,35 @@ impl Engine {
     /// Takes the tables that the disk holds.
     pub fn recovered_tables(&mut self, tables: Vec<StoredTable>) -> Result<(), BadTable> {
         self.tables = Tables::default();
-        self.replaced(&[], tables)
+        self.trees = Trees::default();
+        self.replace(&[], tables, true)
     }
 
-    /// Takes log records that no table holds, in order: the last one of a key wins. It may take the memtable past its
-    /// bound; [`Engine::freeze`] between two calls keeps that small.
+    /// Takes log records that no table holds, in order: the last one of a key wins. All of them go into one memtable, however
+    /// large it becomes: tables of a part would tell of lost tables' groups again, and what later records remember of those
+    /// would be believed at the next start. (What the log keeps is bounded, by [`LOG_PER_MEMTABLE`].)
     pub fn recovered_log(&mut self, records: &[LogRecord]) -> Result<(), BadRecord> {
         for log_record in records {
             let record = record::decode(&log_record.bytes)?;
-            self.insert(&record.key, record.state, log_record.lsn, false);
+            let counts = fingerprint_of(record.key.as_bytes(), &record.state).map_err(BadRecord::State)?;
+            let replaces = self.counted(&record.key, record.replaces);
+            self.insert(&record.key, record.state, counts, log_record.lsn, replaces);
         }
         Ok(())
     }
 
-    /// Puts a key's new whole state, as the log has it at `lsn`; log positions come in order. `voids` tells whether
-    /// there was one before.
-    pub fn insert(&mut self, key: &StoreKey, state: Bytes, lsn: Lsn, voids: bool) {
-        self.active.insert(key, state, lsn, voids);
+    /// Puts a key's new whole state, as the log has it at `lsn`; log positions come in order. It counts as `counts`, and the
+    /// one before it did as `replaces`.
+    pub fn insert(
+        &mut self,
+        key: &StoreKey,
+        state: Bytes,
+        counts: Fingerprint,
+        lsn: Lsn,
+        replaces: Fingerprint,
+    ) {
+        let old = self.active.insert(key, state, counts, lsn, replaces);
+        self.count(key, old, counts);
     }
 
     /// Whether a write must be refused as busy until a flush is done.
@@ -190,22 +210,33 @@ impl Engine {
             return None;
         }
         let (bytes, through) = (self.active.bytes(), self.active.through());
-        let frozen = self.active.freeze();
+        let frozen = self.active.freeze(self.trees.depths());
         self.waiting.push_back(Waiting { frozen: frozen.clone(), bytes, through, void: Vec::new() });
         Some((frozen, through))
     }
 
     /// A frozen memtable is in tables now.
     pub fn flushed(&mut self, tables: Vec<StoredTable>, through: Lsn) -> Result<(), BadTable> {
-        self.replaced(&[], tables)?;
         self.waiting.retain(|waiting| waiting.through != through);
-        Ok(())
+        self.replace(&[], tables, false)
     }
 
     /// Tables were merged into others.
     pub fn replaced(&mut self, removed: &[TableId], added: Vec<StoredTable>) -> Result<(), BadTable> {
+        self.replace(removed, added, false)
+    }
+
+    fn replace(
+        &mut self,
+        removed: &[TableId],
+        added: Vec<StoredTable>,
+        are_new: bool,
+    ) -> Result<(), BadTable> {
         self.generation += 1;
-        self.tables.replace(removed, added)
+        let groups = added.iter().map(|table| table.group).collect();
+        self.tables.replace(removed, added)?;
+        self.tables_came(&groups, are_new);
+        Ok(())
     }
 
     /// All tables of a group are void, and so are those that are being written. What the log still has stays: each entry is a
@@ -214,6 +245,7 @@ impl Engine {
         self.generation += 1;
         self.waiting.iter_mut().for_each(|waiting| waiting.void.push(group));
         self.tables.drop_group(group);
+        self.count_anew(group);
     }
 
     /// The group of a table, if it is there.
@@ -267,16 +299,15 @@ impl Engine {
     /// A key's state and its log position, if it is in memory.
     pub fn remembered(&self, key: &StoreKey) -> Option<(Bytes, Lsn)> {
         match self.in_memory(key) {
-            Some(Lookup::Memory { state, lsn }) => Some((state, lsn)),
+            Some(Lookup::Memory { state, lsn, .. }) => Some((state, lsn)),
             Some(Lookup::Table { .. } | Lookup::Absent | Lookup::Fetch(_) | Lookup::Damaged { .. })
             | None => None,
         }
     }
 
     fn in_memory(&self, key: &StoreKey) -> Option<Lookup> {
-        let frozen = || self.waiting.iter().rev().find_map(|waiting| waiting.get(key));
-        let stored = self.active.get(key).or_else(frozen)?;
-        Some(Lookup::Memory { state: stored.state.clone(), lsn: stored.lsn })
+        let Stored { state, lsn, counts, .. } = self.stored(key)?;
+        Some(Lookup::Memory { state: state.clone(), lsn: *lsn, counts: *counts })
     }
 
     /// Searches the tables from the `from`-th on.

@@ -11,6 +11,7 @@ mod cache;
 pub mod compaction;
 mod cursor;
 mod engine;
+mod leaves;
 mod memtable;
 pub mod record;
 pub mod store;
@@ -22,5 +23,6 @@ pub use engine::{
     BATCH_KEYS_MAX, Batch, Batched, Engine, Found, LOG_PER_MEMTABLE, Limits, Lookup, Page, Run, Scan,
     Scanned, Search,
 };
+pub use leaves::{Leaves, fingerprint_of};
 pub use memtable::Memtable;
 pub use store_key::{StoreKey, group_of, partitions_of};

@@ -23,7 +23,7 @@ const ASIDE_MAX: u32 = 9;
 /// First line of the identity.
 const TITLE: &str = "anser data folder";
 /// The format of all that is in a folder.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Why a data folder can't be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use super::*;
 use anser_machine::{
     DiskRequest, Feedback, Frozen, LogRecord, Lsn, SlotName, Stored, StoredTable, TableId, Ticket,
 };
+use anser_model::merkle::Fingerprint;
 use anser_storage::table::{Table, block};
 use bytes::Bytes;
 use std::fs::File;
@@ -107,7 +108,12 @@ impl Node {
     }
 
     fn flush(&self, shard: u32, entries: &[(String, Bytes)], through: u64) -> StoredTable {
-        let stored = |state: &Bytes| Stored { state: state.clone(), lsn: Lsn(through), voids: false };
+        let stored = |state: &Bytes| Stored {
+            state: state.clone(),
+            lsn: Lsn(through),
+            counts: Fingerprint::NONE,
+            replaces: Fingerprint::NONE,
+        };
         let frozen: Frozen =
             entries.iter().map(|(key, state)| (Bytes::from(key.clone()).into(), stored(state))).collect();
         let request = DiskRequest::Flush { frozen: Arc::new(frozen), through: Lsn(through) };
@@ -381,7 +387,7 @@ fn a_folder_of_another_format_or_without_identity_is_refused() {
         std::fs::write(&identity, content).unwrap();
         open_with(&dir, &config()).err().unwrap()
     };
-    assert!(matches!(refusal(&text.replace("format 3", "format 4")), OpenError::UnknownFormat { .. }));
+    assert!(matches!(refusal(&text.replace("format 4", "format 5")), OpenError::UnknownFormat { .. }));
     assert!(matches!(refusal(&text.replace("shards 2", "shards 3")), OpenError::Damaged { .. }));
     assert!(matches!(refusal(""), OpenError::Damaged { .. }));
     std::fs::remove_file(&identity).unwrap();

@@ -32,6 +32,7 @@ pub struct Meter {
 /// Gauges that each shard has its own of.
 struct Shards {
     memtable_bytes: Vec<Gauge>,
+    tree_bytes: Vec<Gauge>,
     tables: Vec<Gauge>,
 }
 
@@ -79,6 +80,7 @@ impl Meter {
         };
         self.shards.get_or_init(|| Shards {
             memtable_bytes: each("anser_memtable_bytes"),
+            tree_bytes: each("anser_tree_bytes"),
             tables: each("anser_sstables"),
         });
     }
@@ -134,6 +136,7 @@ impl Meter {
             Count::MemtableBytes { shard, bytes } => {
                 self.of_shard(shard, |shards| &shards.memtable_bytes, bytes);
             }
+            Count::TreeBytes { shard, bytes } => self.of_shard(shard, |shards| &shards.tree_bytes, bytes),
             Count::Compacted { bytes } => self.compaction_bytes.increment(bytes),
             Count::Tables { shard, tables } => self.of_shard(shard, |shards| &shards.tables, tables),
         }

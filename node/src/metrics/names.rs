@@ -19,13 +19,14 @@ const COUNTERS: [(&str, &str); 12] = [
 ];
 
 /// Gauges: name and meaning.
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     ("anser_actor_mailbox_depth", "Messages that wait in an actor's mailbox"),
     ("anser_actor_up", "Whether an actor works (1) or has given up (0)"),
     ("anser_members", "Members of the cluster as this node sees them, by data centre and state"),
     ("anser_ring_step", "The newest step of the ring chain that this node has adopted"),
     ("anser_partitions", "Partition replicas of this node, by state"),
     ("anser_memtable_bytes", "Bytes in memtables"),
+    ("anser_tree_bytes", "Bytes of the copies' hash trees in memory"),
     ("anser_sstables", "Tables on disk"),
     ("anser_disk_free_bytes", "Bytes free on the data folder's disk"),
     ("anser_disk_bytes", "Bytes of the store's files"),

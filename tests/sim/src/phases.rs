@@ -70,6 +70,7 @@ impl World {
         for c in 0..self.clients.len() {
             self.begin(c);
         }
+        self.check_leaves();
         self.suffer_until = self.now() + self.profile.faults_ms * MS;
         while self.now() < self.suffer_until && self.verdicts.broken().is_none() {
             self.run_until(self.suffer_until);
@@ -97,6 +98,7 @@ impl World {
         }
         let idle = self.wait_for(10 * SECOND, |world| world.clients.iter().all(|client| client.is_idle()));
         self.judge(Invariant::HealedClusterAnswers, idle);
+        self.check_leaves();
     }
 
     fn await_old_folders(&mut self) {
@@ -168,6 +170,8 @@ impl World {
             let result = replicas_agree::check(&self.truth, slot);
             self.judge(Invariant::ReplicasAgree, result);
         }
+        self.check_leaves();
+        self.check_roots();
     }
 
     fn check_books(&mut self) {

@@ -56,6 +56,7 @@ invariants! {
     RefilledCopiesKnow = "refilled_copies_know",
     OnlyCopiesAreKept = "only_copies_are_kept",
     LostCopiesAreRefilled = "lost_copies_are_refilled",
+    LeavesAreOfTheData = "leaves_are_of_the_data",
     HealedClusterAnswers = "healed_cluster_answers",
     MachinesDontPanic = "machines_dont_panic",
     TimeoutsAreHarmless = "timeouts_are_harmless",

@@ -12,6 +12,7 @@ pub mod id;
 pub mod key;
 mod layout;
 pub mod level;
+pub mod merkle;
 pub mod minter;
 pub mod ring;
 pub mod state;

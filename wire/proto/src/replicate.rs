@@ -63,7 +63,7 @@ pub enum ReplicaRequest {
     },
 }
 
-/// A place in a partition's order: by keyspace, then key.
+/// A place in a partition's order: by keyspace, then the key's hash, then key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PagePlace {
     /// The keyspace.

@@ -76,11 +76,13 @@ impl FakeDisk {
     pub fn serve_one(&mut self) -> Option<Feedback> {
         Some(match self.asked.pop_front()? {
             DiskRequest::Flush { frozen, through } => {
-                assert!(!frozen.is_empty());
+                assert!(!frozen.entries.is_empty());
                 self.tables_ever += 1;
                 let id = TableId(self.tables_ever);
-                let entries =
-                    frozen.iter().map(|(key, stored)| (key.as_bytes().as_ref(), stored.state.as_ref()));
+                let entries = frozen
+                    .entries
+                    .iter()
+                    .map(|(key, stored)| (key.as_bytes().as_ref(), stored.state.as_ref()));
                 let finished = table::write(id, entries);
                 let chunks = finished.chunks.into_iter().map(Bytes::from).collect();
                 // The test's ring is so small that all partitions are of one group.

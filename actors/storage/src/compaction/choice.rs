@@ -2,7 +2,8 @@
 //!
 //! Tables come in runs: all of one age share no key. A few runs of like size are merged into one, so that a key is looked
 //! for in few runs and each byte is written anew only as often as its run grows by a whole step. All runs of a group are
-//! merged when much of what they hold is void, or when nothing else is to be done.
+//! merged when much of what they hold is void, or when nothing else is to be done: also a single one, if hash trees have
+//! outgrown the depth at which it tells their leaves. Only who sees all keys can tell finer ones.
 //!
 //! Source: size-tiered compaction as in Cassandra and in RocksDB's universal style; the measure of what is void is our own.
 
@@ -36,6 +37,8 @@ pub struct Run {
     pub entries: u64,
     /// About how many entries of older runs they make void.
     pub voids: u64,
+    /// Whether a hash tree should be deeper than its changes are told there.
+    pub coarse: bool,
 }
 
 /// What to do with a group.
@@ -65,6 +68,7 @@ pub fn runs(tables: &[TableSummary]) -> BTreeMap<Group, Vec<Run>> {
         run.bytes += table.bytes;
         run.entries += table.entries;
         run.voids += table.voids;
+        run.coarse |= table.coarse;
     }
     let mut groups: BTreeMap<Group, Vec<Run>> = BTreeMap::new();
     for ((group, _), run) in by_age {
@@ -93,7 +97,8 @@ fn is_worth_all(runs: &[Run], idle: bool) -> bool {
     let voids: u64 = runs.iter().map(|run| run.voids).sum();
     let percent = if idle { VOID_PERCENT_IDLE } else { VOID_PERCENT };
     let void = voids.saturating_mul(100) >= entries.saturating_mul(percent).max(1);
-    runs.len() > 1 && (void || (idle && runs.len() > RUNS_IDLE))
+    let coarse = runs.iter().any(|run| run.coarse);
+    (runs.len() > 1 && (void || (idle && runs.len() > RUNS_IDLE))) || (idle && coarse)
 }
 
 /// The step of size that a run is on.
@@ -133,7 +138,7 @@ mod tests {
     use super::*;
 
     fn run(id: u64, bytes: u64) -> Run {
-        Run { tables: alloc::vec![TableId(id)], bytes, entries: bytes / 100, voids: 0 }
+        Run { tables: alloc::vec![TableId(id)], bytes, entries: bytes / 100, voids: 0, coarse: false }
     }
 
     fn inputs(choice: Choice) -> Vec<u64> {
@@ -181,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn in_quiet_times_hash_trees_become_finer() {
+        let mut runs = sized(&[1000]);
+        runs[0].coarse = true;
+        assert!(inputs(choose(&runs, false, u64::MAX)).is_empty());
+        assert_eq!(inputs(choose(&runs, true, u64::MAX)), [0]);
+        assert!(inputs(choose(&runs, true, 999)).is_empty(), "there is no room for it");
+    }
+
+    #[test]
     fn too_many_runs_are_urgent() {
         let sizes: Vec<u64> = (0..=RUNS_MAX as u32).map(|run| SMALL_BYTES * (1 << run.min(20))).collect();
         let Choice::Merge { inputs, urgent, .. } = choose(&sized(&sizes), false, u64::MAX) else {
@@ -192,11 +206,24 @@ mod tests {
 
     #[test]
     fn tables_of_one_age_are_a_run() {
-        let table =
-            |id, group, age| TableSummary { id: TableId(id), group, age, bytes: 10, entries: 2, voids: 1 };
+        let table = |id, group, age| TableSummary {
+            id: TableId(id),
+            group,
+            age,
+            bytes: 10,
+            entries: 2,
+            voids: 1,
+            coarse: id == 6,
+        };
         let runs = runs(&[table(1, 0, 1), table(2, 1, 2), table(5, 0, 3), table(6, 0, 3)]);
-        let newest = Run { tables: alloc::vec![TableId(5), TableId(6)], bytes: 20, entries: 4, voids: 2 };
-        let oldest = Run { tables: alloc::vec![TableId(1)], bytes: 10, entries: 2, voids: 1 };
+        let newest = Run {
+            tables: alloc::vec![TableId(5), TableId(6)],
+            bytes: 20,
+            entries: 4,
+            voids: 2,
+            coarse: true,
+        };
+        let oldest = Run { tables: alloc::vec![TableId(1)], bytes: 10, entries: 2, voids: 1, coarse: false };
         assert_eq!(runs.get(&0), Some(&alloc::vec![newest, oldest]));
         assert_eq!(runs.get(&1).map(Vec::len), Some(1));
     }

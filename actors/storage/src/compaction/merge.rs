@@ -2,16 +2,18 @@
 //!
 //! Keeps: what a look-up finds is the same before and after, wherever a crash comes; the tables merged are gone from the
 //! manifest in the same write that lists the new ones. A large group's tables end where partitions do, as far as that
-//! leaves them large enough, so that a partition can be dropped or moved with few others.
+//! leaves them large enough, so that a partition can be dropped or moved with few others. What the tables change of hash
+//! trees is summed up.
 
+use super::newest::{Newest, Popped};
+use crate::leaves::{Leaves, count, fingerprint_of, tree_of};
 use crate::store::install::Installing;
-use crate::store::recovery::{damaged, meta_of, read_block_of};
-use crate::store::row::Rows;
 use crate::store::{Manifest, StoreError, TableEntry, Trees};
-use crate::table::Table;
-use crate::table::block::Entries;
+use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::vec::Vec;
 use anser_machine::{Group, TableId};
+use anser_model::merkle::{Delta, Tally, TreeId, depth_for};
 use bytes::Bytes;
 
 /// A table of so many bytes ends with its partition.
@@ -21,17 +23,6 @@ const TABLE_BYTES_MAX: u64 = 64 << 20;
 /// The bytes of a key that name its partition.
 const PARTITION_BYTES: usize = 2;
 
-/// One of the tables that are merged.
-#[derive(Debug)]
-struct Input {
-    table: Table,
-    rows: Rows,
-    /// The place of the next block.
-    next: usize,
-    /// The walk through the present block; none at the table's end.
-    walk: Option<Entries>,
-}
-
 /// A merge under way.
 #[derive(Debug)]
 pub struct Merge {
@@ -39,12 +30,17 @@ pub struct Merge {
     group: Group,
     age: u64,
     /// The newest first.
-    inputs: Vec<Input>,
+    inputs: Newest,
     /// About how many entries of tables that are not merged the result makes void.
     voids: u64,
     writing: Option<Installing>,
     written: Vec<(TableEntry, Bytes)>,
     last: Vec<u8>,
+    /// What the tables that are not written yet change of hash trees.
+    leaves: Leaves,
+    /// Those trees of which finer leaves are told than before: they are summed up from the keys. Only of the oldest tables,
+    /// whose changes are all that there is.
+    finer: BTreeSet<TreeId>,
 }
 
 /// What a merge came to.
@@ -94,19 +90,19 @@ impl Merge {
         let oldest = chosen.last().map_or(age, |entry| entry.age);
         let is_oldest = !manifest.tables_of(shard).any(|entry| entry.group == group && entry.age < oldest);
         let voids = if is_oldest { 0 } else { chosen.iter().map(|entry| entry.voids).sum() };
-        let mut opened = Vec::with_capacity(chosen.len());
-        for entry in &chosen {
-            opened.push(Input::open(trees, entry)?);
-        }
+        let (inputs, sum) = Newest::open(trees, &chosen)?;
+        let (leaves, finer) = as_deep_as_wanted(&sum, is_oldest);
         Ok(Some(Merge {
             shard,
             group,
             age,
-            inputs: opened,
+            inputs,
             voids,
             writing: None,
             written: Vec::new(),
             last: Vec::new(),
+            leaves,
+            finer,
         }))
     }
 
@@ -135,14 +131,16 @@ impl Merge {
     ) -> Result<bool, StoreError> {
         let mut left = bytes;
         while left > 0 {
-            let Some((key, state)) = self.pop(trees)? else {
-                self.end_table(trees)?;
+            let Some(Popped { key, state, holders }) = self.inputs.pop(trees)? else {
+                self.end_table(trees, None)?;
                 return Ok(true);
             };
+            self.voids = self.voids.saturating_sub(holders.saturating_sub(1));
             left = left.saturating_sub(key.len() + state.len());
             if self.is_full_for(&key) {
-                self.end_table(trees)?;
+                self.end_table(trees, tree_of(&key).map(|(tree, _)| tree))?;
             }
+            self.count(&key, &state)?;
             let (shard, group, age) = (self.shard, self.group, self.age);
             let table = self.writing.get_or_insert_with(|| Installing::new(next_id(), shard, group, age));
             table.push(trees, &key, &state)?;
@@ -153,31 +151,8 @@ impl Merge {
 
     /// What is to be listed, once all of it is synced.
     pub fn finish(self) -> Merged {
-        let removed = self.inputs.iter().map(|input| input.table.id()).collect();
+        let removed = self.inputs.tables().collect();
         Merged { shard: self.shard, removed, added: self.written }
-    }
-
-    /// The smallest key with its newest state; older ones are passed over.
-    fn pop(&mut self, trees: &impl Trees) -> Result<Option<(Vec<u8>, Bytes)>, StoreError> {
-        let mut smallest: Option<(&[u8], &Bytes)> = None;
-        for (key, state) in self.inputs.iter().filter_map(Input::entry) {
-            // Of equal keys the first one stays, which is the newest.
-            if smallest.is_none_or(|(other, _)| key < other) {
-                smallest = Some((key, state));
-            }
-        }
-        let Some((key, state)) = smallest.map(|(key, state)| (key.to_vec(), state.clone())) else {
-            return Ok(None);
-        };
-        let mut holders = 0_u64;
-        for input in &mut self.inputs {
-            if input.entry().is_some_and(|(other, _)| other == key) {
-                input.advance(trees)?;
-                holders += 1;
-            }
-        }
-        self.voids = self.voids.saturating_sub(holders.saturating_sub(1));
-        Ok(Some((key, state)))
     }
 
     /// Whether the present table ends before this key.
@@ -187,10 +162,23 @@ impl Merge {
         bytes >= TABLE_BYTES_MAX || (bytes >= TABLE_BYTES && !same_partition)
     }
 
-    fn end_table(&mut self, trees: &impl Trees) -> Result<(), StoreError> {
+    /// Sums up leaves that are told finer than before.
+    fn count(&mut self, key: &[u8], state: &Bytes) -> Result<(), StoreError> {
+        let Some((tree, within)) = tree_of(key).filter(|(tree, _)| self.finer.contains(tree)) else {
+            return Ok(());
+        };
+        let counts = fingerprint_of(key, state)
+            .map_err(|error| StoreError::Damaged(format!("a state in tables that are merged: {error}")))?;
+        // Its depth is known: it is there already.
+        self.leaves.push(tree, 0, within, Tally::of(counts));
+        Ok(())
+    }
+
+    /// Ends the present table, before a key of the tree `next`. A tree is told of by the table that it ends in.
+    fn end_table(&mut self, trees: &impl Trees, next: Option<TreeId>) -> Result<(), StoreError> {
         if let Some(table) = self.writing.take() {
             // Of all tables of one age the first one stands for what they make void together.
-            self.written.push(table.finish(trees, 0)?);
+            self.written.push(table.finish(trees, 0, &self.leaves.take_before(next))?);
         }
         if let Some((first, _)) = self.written.first_mut() {
             first.voids = self.voids;
@@ -199,43 +187,20 @@ impl Merge {
     }
 }
 
-impl Input {
-    fn open(trees: &impl Trees, entry: &TableEntry) -> Result<Input, StoreError> {
-        let meta = meta_of(trees, entry)?;
-        let table = Table::open(TableId(entry.id), meta).map_err(|error| damaged(entry.id, &error))?;
-        let rows = Rows::of(table.id());
-        let mut input = Input { table, rows, next: 0, walk: None };
-        input.next_block(trees)?;
-        Ok(input)
-    }
-
-    fn entry(&self) -> Option<(&[u8], &Bytes)> {
-        self.walk.as_ref().and_then(Entries::entry)
-    }
-
-    fn next_block(&mut self, trees: &impl Trees) -> Result<(), StoreError> {
-        self.walk = None;
-        if let Some(block) = self.table.block_at(self.next) {
-            self.next += 1;
-            let (content, _) = read_block_of(trees, &mut self.rows, block)?;
-            let walk = Entries::of(content).map_err(|error| self.damaged(&error))?;
-            self.walk = Some(walk);
+/// What merged tables change of hash trees, at the depth that their keys want as far as that is known; and the trees of
+/// which it is not, but can be summed up from the keys.
+fn as_deep_as_wanted(sum: &Leaves, is_oldest: bool) -> (Leaves, BTreeSet<TreeId>) {
+    let (mut leaves, mut finer) = (Leaves::default(), BTreeSet::new());
+    for (tree, delta) in sum.iter() {
+        let wanted = depth_for(count(delta.total().keys));
+        if is_oldest && wanted > delta.depth() {
+            leaves.add(tree, Delta::new(wanted));
+            finer.insert(tree);
+        } else if is_oldest {
+            leaves.add(tree, delta.coarsened(wanted));
+        } else {
+            leaves.add(tree, delta.clone());
         }
-        Ok(())
     }
-
-    fn advance(&mut self, trees: &impl Trees) -> Result<(), StoreError> {
-        let Some(walk) = &mut self.walk else { return Ok(()) };
-        if let Err(error) = walk.advance() {
-            return Err(self.damaged(&error));
-        }
-        if walk.entry().is_none() {
-            return self.next_block(trees);
-        }
-        Ok(())
-    }
-
-    fn damaged(&self, error: &dyn core::fmt::Display) -> StoreError {
-        damaged(self.table.id().0, error)
-    }
+    (leaves, finer)
 }

@@ -4,6 +4,7 @@
 
 pub mod choice;
 pub mod merge;
+pub(crate) mod newest;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use crate::store::memory::Memory;
 use crate::store::{Manifest, TableEntry, Trees, install, recovery};
 use crate::table::{Table, block};
 use anser_machine::{Frozen, Lsn, Stored, TableId};
+use anser_model::merkle::Fingerprint;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -40,11 +41,14 @@ impl Shop {
     }
 
     fn flush(&mut self, age: u8, keys: impl Iterator<Item = (u16, u32)>) {
-        let mut frozen = Frozen::new();
+        let mut frozen = Frozen::default();
         for (partition, number) in keys {
             let (key, state) = (key(partition, number), state(age, number));
             let voids = self.map.insert(key.clone(), state.clone()).is_some();
-            frozen.insert(key.into(), Stored { state, lsn: Lsn(1), voids });
+            let replaces = if voids { Fingerprint(1) } else { Fingerprint::NONE };
+            frozen
+                .entries
+                .insert(key.into(), Stored { state, lsn: Lsn(1), counts: Fingerprint(1), replaces });
         }
         let next = &mut self.next;
         let mut next_id = || {
@@ -164,8 +168,14 @@ fn large_tables_end_with_their_partition() {
     for age in 0..2 {
         let keys =
             (0..30_u32).map(|number| (key((number / 10) as u16, number * 2 + age), noise(number * 2 + age)));
-        let frozen: Frozen =
-            keys.map(|(key, state)| (key.into(), Stored { state, lsn: Lsn(1), voids: false })).collect();
+        let frozen: Frozen = keys
+            .map(|(key, state)| {
+                (
+                    key.into(),
+                    Stored { state, lsn: Lsn(1), counts: Fingerprint::NONE, replaces: Fingerprint::NONE },
+                )
+            })
+            .collect();
         let next = &mut shop.next;
         let mut next_id = || {
             *next += 1;

@@ -229,7 +229,7 @@ impl Engine {
         let group = group_of_key(&scan.from);
         let counts = |waiting: &&Waiting| group.is_none_or(|group| !waiting.void.contains(&group));
         for waiting in self.waiting.iter().rev().filter(counts) {
-            sources.push(Source::Memory(waiting.frozen.range(start.clone()..).peekable()));
+            sources.push(Source::Memory(waiting.frozen.entries.range(start.clone()..).peekable()));
         }
         let walks = self.tables.of(&scan.from).iter().filter_map(|open| Walk::new(open, scan));
         sources.extend(walks.map(Source::Table));

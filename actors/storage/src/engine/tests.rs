@@ -1,13 +1,17 @@
 //! The engine against a map, through freezes, flushes, fetches and reopening.
 
+mod leaves;
 mod runs;
 
 use super::*;
 use crate::compaction::Merge;
+use crate::leaves::fingerprint_of;
 use crate::record;
 use crate::store::memory::Memory;
 use crate::store::{Manifest, TableEntry, TreeName, Trees, install, recovery};
-use anser_model::{Key, KeyspaceId, PartitionId};
+use anser_model::ring::Within;
+use anser_model::state::{Seen, Write};
+use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -87,12 +91,38 @@ fn key(number: u16) -> StoreKey {
     StoreKey::new(
         PartitionId(number % 3 * 16),
         KeyspaceId(1),
+        Within(u32::from(number / 3).wrapping_mul(0x9e37_79b9)),
         &Key::new(format!("key{}", number / 3).into_bytes()).unwrap(),
     )
 }
 
+/// A whole state with a value of so many bytes. Its dot is of number and length.
 fn state(number: u16, length: usize) -> Bytes {
-    (0..length).map(|at| (at * usize::from(number + 1) % 253) as u8).collect()
+    let value: Bytes = (0..length).map(|at| (at * usize::from(number + 1) % 253) as u8).collect();
+    let counter = 1 + u64::from(number) + (length as u64) * 1000;
+    let write = Write {
+        rid: Rid { writer: 1, seq: counter },
+        issued: Hlc(1),
+        expires: None,
+        body: Body::Value(value),
+        seen: Seen::Present,
+    };
+    let mut state = KeyState::default();
+    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, counter, &write).unwrap();
+    state.encode()
+}
+
+fn counts(key: &StoreKey, state: Option<&Bytes>) -> Fingerprint {
+    state.map_or(Fingerprint::NONE, |state| fingerprint_of(key.as_bytes(), state).unwrap())
+}
+
+/// Puts a state in the place of the one that is in memory.
+fn put(engine: &mut Engine, number: u16, state: Bytes, lsn: u64) {
+    let key = key(number);
+    let before = engine.remembered(&key).map(|(state, _)| state);
+    let replaces = counts(&key, before.as_ref());
+    let new = counts(&key, Some(&state));
+    engine.insert(&key, state, new, Lsn(lsn), replaces);
 }
 
 /// Looks a key up, fetching as often as it takes; `meanwhile` is called before each block is handed over.
@@ -190,11 +220,12 @@ impl Model {
             self.flush();
         }
         let lsn = Lsn(self.store.log.len() as u64 + 1);
-        let encoded = record::encode(&key(number), &state(number, length));
+        let (key, state) = (key(number), state(number, length));
+        let replaces = counts(&key, self.map.get(&number));
+        let encoded = record::encode(&key, &state, replaces);
         self.store.log.push(LogRecord { lsn, bytes: encoded.bytes });
-        let voids = self.map.contains_key(&number);
-        self.engine.insert(&key(number), encoded.state, lsn, voids);
-        self.map.insert(number, state(number, length));
+        self.engine.insert(&key, encoded.state, counts(&key, Some(&state)), lsn, replaces);
+        self.map.insert(number, state);
         self.frozen.extend(self.engine.freeze());
         assert!(self.frozen.len() <= self.limits.frozen_max);
     }
@@ -340,23 +371,24 @@ fn bytes_are_counted_exactly_and_a_full_engine_says_so() {
     let limits = Limits { memtable_bytes: 1000, frozen_max: 1, cache_bytes: 0 };
     let mut engine = Engine::new(limits);
     let entry = key(1).as_bytes().len() + ENTRY_OVERHEAD_BYTES;
-    engine.insert(&key(1), state(1, 100), Lsn(1), false);
-    assert_eq!(engine.memtable_bytes(), entry + 100);
-    engine.insert(&key(1), state(1, 30), Lsn(2), false);
-    assert_eq!(engine.memtable_bytes(), entry + 30);
+    put(&mut engine, 1, state(1, 100), 1);
+    assert_eq!(engine.memtable_bytes(), entry + state(1, 100).len());
+    put(&mut engine, 1, state(1, 30), 2);
+    assert_eq!(engine.memtable_bytes(), entry + state(1, 30).len());
     assert_eq!(engine.freeze(), None);
-    engine.insert(&key(2), state(2, 2000), Lsn(3), false);
+    put(&mut engine, 2, state(2, 2000), 3);
     let (frozen, through) = engine.freeze().unwrap();
-    assert_eq!((frozen.len(), through), (2, Lsn(3)));
-    assert_eq!(engine.memtable_bytes(), 2 * entry + 2030, "a frozen one counts until it is a table");
+    assert_eq!((frozen.entries.len(), through), (2, Lsn(3)));
+    let both = state(1, 30).len() + state(2, 2000).len();
+    assert_eq!(engine.memtable_bytes(), 2 * entry + both, "a frozen one counts until it is a table");
     assert!(!engine.is_full());
-    engine.insert(&key(2), state(2, 2000), Lsn(4), false);
+    put(&mut engine, 2, state(2, 2000), 4);
     assert!(engine.is_full());
     assert_eq!(engine.freeze(), None, "one waits already");
     let tables = Store::default().flush(&frozen, through);
     engine.flushed(tables, through).unwrap();
     assert!(!engine.is_full());
-    assert_eq!(engine.memtable_bytes(), entry + 2000);
+    assert_eq!(engine.memtable_bytes(), entry + state(2, 2000).len());
     assert!(engine.freeze().is_some());
 }
 
@@ -366,9 +398,9 @@ fn keys_written_over_and_over_do_not_keep_the_log_for_ever() {
     let mut engine = Engine::new(limits);
     let mut written = 0;
     let frozen = (1..100).find_map(|lsn| {
-        engine.insert(&key(1), state(1, 100), Lsn(lsn), false);
-        written += 100 + key(1).as_bytes().len();
-        engine.freeze().map(|(frozen, through)| (frozen.len(), through == Lsn(lsn)))
+        put(&mut engine, 1, state(1, 100), lsn);
+        written += state(1, 100).len() + key(1).as_bytes().len();
+        engine.freeze().map(|(frozen, through)| (frozen.entries.len(), through == Lsn(lsn)))
     });
     assert_eq!(frozen, Some((1, true)));
     let bound = LOG_PER_MEMTABLE * limits.memtable_bytes;
@@ -382,21 +414,21 @@ fn a_group_without_its_tables_keeps_what_is_in_memory() {
     let mut engine = Engine::new(limits);
     let mut store = Store::default();
     for number in 0..6 {
-        engine.insert(&key(number), state(number, 100), Lsn(u64::from(number) + 1), false);
+        put(&mut engine, number, state(number, 100), u64::from(number) + 1);
     }
     let (frozen, through) = engine.freeze().unwrap();
     let tables = store.flush(&frozen, through);
     engine.flushed(tables.clone(), through).unwrap();
-    engine.insert(&key(3), state(9, 10), Lsn(7), true);
+    put(&mut engine, 3, state(9, 10), 7);
     assert_eq!(tables.len(), 3);
     assert_eq!(
         tables.iter().map(|table| engine.group_of_table(table.id)).collect::<Vec<_>>(),
         [Some(0), Some(1), Some(2)]
     );
     // Keys 0, 3 and 6 are of group 0. One is in a memtable whose tables are being written.
-    engine.insert(&key(6), state(6, 600), Lsn(8), false);
+    put(&mut engine, 6, state(6, 600), 8);
     let (_, through) = engine.freeze().unwrap();
-    engine.insert(&key(3), state(9, 20), Lsn(9), true);
+    put(&mut engine, 3, state(9, 20), 9);
     engine.drop_group(0);
     assert_eq!(engine.group_of_table(tables[0].id), None);
     let mut known = |number| get(&mut engine, &store, &key(number), &mut |_| ());
@@ -410,7 +442,7 @@ fn a_group_without_its_tables_keeps_what_is_in_memory() {
 #[test]
 fn a_state_in_memory_comes_with_its_position() {
     let mut engine = Engine::new(Limits::default());
-    engine.insert(&key(1), state(1, 5), Lsn(7), false);
+    put(&mut engine, 1, state(1, 5), 7);
     let mut out = Outbox::new();
     assert!(matches!(engine.lookup(&key(1), &mut out), Lookup::Memory { lsn: Lsn(7), .. }));
     assert!(matches!(engine.lookup(&key(2), &mut out), Lookup::Absent));

@@ -4,6 +4,7 @@
 //! Keeps: whatever a reader of the store would be given, it has verified, and whatever it passes over is told. Deliberately
 //! absent: what lies outside of the trees (a folder's identity, its witness), and repair.
 
+mod leaves;
 mod table;
 
 #[cfg(test)]
@@ -19,11 +20,13 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use anser_machine::Lsn;
+use anser_machine::{Group, Lsn};
+use anser_model::merkle::Fingerprint;
 use anser_model::{KeyState, PartitionId};
 use bytes::Bytes;
 use core::fmt;
 use core::ops::ControlFlow;
+use leaves::{Change, Replaced};
 
 /// Where a damage is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,13 @@ pub enum Place {
         /// Whose it is.
         shard: u32,
     },
+    /// The hash trees of a group of partitions.
+    Leaves {
+        /// Whose they are.
+        shard: u32,
+        /// The group.
+        group: Group,
+    },
     /// One block of a table.
     Block {
         /// The table's id.
@@ -70,6 +80,7 @@ impl Place {
             Place::Segment(_) => "acknowledged writes may be missing, so the store is not opened",
             Place::Log { .. } => "acknowledged writes are missing, and nothing else would tell",
             Place::Table { .. } => "none of its keys can be read, so the store is not opened",
+            Place::Leaves { .. } => "copies would be taken for equal that are not, or the other way round",
             Place::Block { .. } => "its keys can't be read from this copy; a read of one fails here",
         }
     }
@@ -84,6 +95,9 @@ impl fmt::Display for Place {
             Place::Segment(segment) => write!(f, "segment {segment} of the log"),
             Place::Log { shard } => write!(f, "the log of shard {shard}"),
             Place::Table { table, shard } => write!(f, "table {table} of shard {shard}"),
+            Place::Leaves { shard, group } => {
+                write!(f, "the hash trees of group {group} of shard {shard}")
+            }
             Place::Block { table, shard, block } => {
                 write!(f, "table {table} of shard {shard}, block {block}")
             }
@@ -185,7 +199,7 @@ pub fn check(trees: &impl Trees, shards: u32, tell: &mut Tell<'_>) {
         Err(error) => tell(Finding::Damage { place: Place::Manifest, what: what_of(error) }),
     }
     slots(trees, tell);
-    logs(trees, &manifest, shards, tell);
+    let replaced = logs(trees, &manifest, shards, tell);
     for entry in &manifest.tables {
         if entry.shard >= shards {
             let place = Place::Table { table: entry.id, shard: entry.shard };
@@ -193,6 +207,7 @@ pub fn check(trees: &impl Trees, shards: u32, tell: &mut Tell<'_>) {
         }
         table::check(trees, entry, tell);
     }
+    leaves::check(trees, &manifest, &replaced, tell);
 }
 
 fn what_of(error: StoreError) -> String {
@@ -226,9 +241,10 @@ fn slots(trees: &impl Trees, tell: &mut Tell<'_>) {
     }
 }
 
-/// Reads all segments, and sees that none of a shard's positions is missing among them.
-fn logs(trees: &impl Trees, manifest: &Manifest, shards: u32, tell: &mut Tell<'_>) {
-    let mut positions: BTreeMap<u32, Vec<Lsn>> = BTreeMap::new();
+/// Reads all segments, and sees that none of a shard's positions is missing among them. Of the records that no table holds:
+/// what they say that they replace.
+fn logs(trees: &impl Trees, manifest: &Manifest, shards: u32, tell: &mut Tell<'_>) -> Replaced {
+    let mut positions: BTreeMap<u32, BTreeMap<Lsn, Change>> = BTreeMap::new();
     let mut whole = true;
     for segment in manifest.segments.iter().copied() {
         match segment_of(trees, manifest, segment, shards, &mut positions) {
@@ -240,16 +256,19 @@ fn logs(trees: &impl Trees, manifest: &Manifest, shards: u32, tell: &mut Tell<'_
         }
     }
     // With a segment that can't be read something is missing for sure, and told already.
-    for (shard, positions) in positions.iter_mut().filter(|_| whole) {
-        positions.sort_unstable();
-        positions.dedup();
+    for (shard, positions) in positions.iter().filter(|_| whole) {
         let expected = (manifest.flushed(*shard).0..).skip(1);
-        if let Some((expected, _)) = expected.zip(&*positions).find(|(expected, found)| *expected != found.0)
-        {
+        let positions = positions.keys();
+        if let Some((expected, _)) = expected.zip(positions).find(|(expected, found)| *expected != found.0) {
             let what = format!("the record at position {expected} is missing, and later ones are there");
             tell(Finding::Damage { place: Place::Log { shard: *shard }, what });
         }
     }
+    let mut replaced = Replaced::default();
+    for (shard, changes) in positions.into_iter().filter(|_| whole) {
+        changes.into_values().for_each(|change| replaced.follow(shard, change, tell));
+    }
+    replaced
 }
 
 fn segment_of(
@@ -257,7 +276,7 @@ fn segment_of(
     manifest: &Manifest,
     segment: u64,
     shards: u32,
-    positions: &mut BTreeMap<u32, Vec<Lsn>>,
+    positions: &mut BTreeMap<u32, BTreeMap<Lsn, Change>>,
 ) -> Result<SegmentSeen, String> {
     if !trees.names().map_err(what_of)?.contains(&TreeName::Log(segment)) {
         return Err("it is missing".into());
@@ -269,10 +288,12 @@ fn segment_of(
         let flushed = entry.lsn <= manifest.flushed(entry.shard);
         if !flushed {
             seen.unflushed += 1;
-            positions.entry(entry.shard).or_default().push(entry.lsn);
         }
-        match partition_of(&entry, shards) {
-            Ok(partition) if !flushed => *seen.by_partition.entry(partition).or_default() += 1,
+        match change_of(&entry, shards) {
+            Ok((partition, change)) if !flushed => {
+                *seen.by_partition.entry(partition).or_default() += 1;
+                positions.entry(entry.shard).or_default().insert(entry.lsn, change);
+            }
             Ok(_) => {}
             Err(what) => {
                 first_wrong.get_or_insert(format!(
@@ -288,14 +309,16 @@ fn segment_of(
 }
 
 /// Verifies a record: its own checksum, its key, its state.
-fn partition_of(entry: &log::Entry<&[u8]>, shards: u32) -> Result<PartitionId, String> {
+fn change_of(entry: &log::Entry<&[u8]>, shards: u32) -> Result<(PartitionId, Change), String> {
     if entry.shard >= shards {
         return Err(format!("there are {shards} shards only"));
     }
     let record = record::decode(&Bytes::copy_from_slice(entry.bytes)).map_err(|error| error.to_string())?;
-    KeyState::decode(&record.state).map_err(|error| error.to_string())?;
+    let state = KeyState::decode(&record.state).map_err(|error| error.to_string())?;
     let parts = record.key.parts().ok_or_else(|| "its key is none".to_string())?;
-    Ok(parts.0)
+    let key = record.key.as_bytes().clone();
+    let counts = Fingerprint::of(&key, &state);
+    Ok((parts.0, Change { key, replaces: record.replaces, counts }))
 }
 
 /// Verifies a key with its state, as a table holds them.

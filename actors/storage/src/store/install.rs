@@ -6,6 +6,7 @@
 use super::manifest::TableEntry;
 use super::row::{ROW_CHUNKS, put_chunk};
 use super::trees::{StoreError, TreeName, Trees};
+use crate::leaves::{Leaves, tree_of};
 use crate::store_key::group_of_key;
 use crate::table::{Finished, Writer};
 use alloc::vec::Vec;
@@ -60,10 +61,16 @@ impl Installing {
         self.shelf.entry.bytes
     }
 
-    /// Stores the rest: the table's entry for the manifest, and its metadata. It makes so many older entries void.
-    pub fn finish(self, trees: &impl Trees, voids: u64) -> Result<(TableEntry, Bytes), StoreError> {
+    /// Stores the rest: the table's entry for the manifest, and its metadata. It makes so many older entries void, and these
+    /// changes of hash trees.
+    pub fn finish(
+        self,
+        trees: &impl Trees,
+        voids: u64,
+        leaves: &Leaves,
+    ) -> Result<(TableEntry, Bytes), StoreError> {
         let Installing { writer, mut shelf } = self;
-        let Finished { chunks, meta_at, meta } = writer.finish();
+        let Finished { chunks, meta_at, meta } = writer.finish(leaves);
         shelf.store(trees, &chunks, 0)?;
         shelf.end_row(trees)?;
         Ok((TableEntry { meta_at, voids, ..shelf.entry }, meta))
@@ -120,23 +127,41 @@ pub fn write_frozen(
     frozen: &Frozen,
 ) -> Result<Vec<(TableEntry, Bytes)>, StoreError> {
     let mut tables = Vec::new();
-    let mut writing: Option<(Installing, u64)> = None;
-    for (key, stored) in frozen {
+    let mut writing: Option<Flushing> = None;
+    for (key, stored) in &frozen.entries {
         let key = key.as_bytes();
         let group = group_of_key(key).unwrap_or_default();
-        if let Some((before, voids)) = writing.take_if(|(table, _)| table.shelf.entry.group != group) {
-            tables.push(before.finish(trees, voids)?);
+        if let Some(before) = writing.take_if(|writing| writing.table.shelf.entry.group != group) {
+            tables.push(before.finish(trees)?);
         }
-        let (table, voids) = writing.get_or_insert_with(|| {
+        let into = writing.get_or_insert_with(|| {
             let id = next_id();
             // Newer than all that were written before.
-            (Installing::new(id, shard, group, id.0), 0)
+            let table = Installing::new(id, shard, group, id.0);
+            Flushing { table, voids: 0, leaves: Leaves::default() }
         });
-        table.push(trees, key, &stored.state)?;
-        *voids += u64::from(stored.voids);
+        into.table.push(trees, key, &stored.state)?;
+        into.voids += u64::from(stored.voids());
+        if let Some((tree, within)) = tree_of(key) {
+            let depth = frozen.depths.get(&tree).copied().unwrap_or_default();
+            into.leaves.push(tree, depth, within, stored.change());
+        }
     }
-    if let Some((last, voids)) = writing {
-        tables.push(last.finish(trees, voids)?);
+    if let Some(last) = writing {
+        tables.push(last.finish(trees)?);
     }
     Ok(tables)
+}
+
+/// One group's table of a memtable.
+struct Flushing {
+    table: Installing,
+    voids: u64,
+    leaves: Leaves,
+}
+
+impl Flushing {
+    fn finish(self, trees: &impl Trees) -> Result<(TableEntry, Bytes), StoreError> {
+        self.table.finish(trees, self.voids, &self.leaves)
+    }
 }

@@ -5,6 +5,7 @@ use super::memory::Memory;
 use super::*;
 use crate::table::Table;
 use anser_machine::{Frozen, Lsn, SlotName, Stored, StoredTable, TableId};
+use anser_model::merkle::Fingerprint;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -187,8 +188,12 @@ fn the_manifest_has_its_golden_bytes() {
 }
 
 fn frozen(keys: std::ops::Range<u32>, byte: u8) -> Frozen {
-    let stored =
-        |key: u32| Stored { state: content(byte, key as usize * 7 % 900).into(), lsn: Lsn(1), voids: false };
+    let stored = |key: u32| Stored {
+        state: content(byte, key as usize * 7 % 900).into(),
+        lsn: Lsn(1),
+        counts: Fingerprint::NONE,
+        replaces: Fingerprint::NONE,
+    };
     keys.map(|key| (Bytes::from(format!("key{key:06}")).into(), stored(key))).collect()
 }
 
@@ -227,9 +232,9 @@ fn a_flip_in_a_table_is_noticed() {
     recovery::create(&trees).unwrap();
     let mut manifest = Manifest::default();
     let mut states = frozen(0..60, 1);
-    states.insert(
+    states.entries.insert(
         Bytes::from_static(b"keylarge").into(),
-        Stored { state: noise(20_000), lsn: Lsn(1), voids: false },
+        Stored { state: noise(20_000), lsn: Lsn(1), counts: Fingerprint::NONE, replaces: Fingerprint::NONE },
     );
     install(&trees, &mut manifest, 1, &states, 10);
     let entry = manifest.tables[0].clone();

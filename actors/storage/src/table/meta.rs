@@ -1,17 +1,18 @@
 //! A table's metadata: what is kept in memory of it.
 //!
-//! Version (1 byte), entries, blocks (LEB128 each), greatest key, Bloom filter's bits (each with its length before it), then for
-//! each block its number (LEB128, as the difference to the one before) and a key (with its length before it) that is not
+//! Version (1 byte), changes of hash trees ([`Leaves`]; with their length before them), entries, blocks (LEB128 each), greatest
+//! key, Bloom filter's bits (each with its length before it), then for each block its number (LEB128, as the difference to the one before) and a key (with its length before it) that is not
 //! after the block's first and after all keys of the blocks before. CRC-32C of all.
 
 use super::block::shared_prefix;
 use super::bloom::{self, Bloom};
 use crate::cursor::{Cursor, checked, put_checksum, put_counted, put_length, put_varint};
+use crate::leaves::Leaves;
 use alloc::vec::Vec;
 use anser_machine::TableId;
 use bytes::Bytes;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Fewest bytes of a block's entry in the index.
 const BLOCK_ENTRY_BYTES_MIN: usize = 2;
 
@@ -37,11 +38,13 @@ struct Place {
     block: u32,
 }
 
-/// A table: which block would hold a key, and whether it might.
+/// A table: which block would hold a key, and whether it might; and what it changes of hash trees.
 #[derive(Clone, Debug)]
 pub struct Table {
     id: TableId,
-    meta: Bytes,
+    /// What of the metadata is behind the leaves, which are not kept twice.
+    index_bytes: Bytes,
+    leaves: Leaves,
     entries: u64,
     greatest: Bytes,
     bloom: Bloom,
@@ -58,7 +61,19 @@ impl Table {
             Some(version) => return Err(BadTable::UnknownVersion(version)),
             None => return Err(BadTable::Malformed),
         }
-        read(id, &meta, body.len(), cursor).ok_or(BadTable::Malformed)
+        let leaves = cursor.counted().and_then(Leaves::decode).ok_or(BadTable::Malformed)?;
+        let index_bytes = Bytes::copy_from_slice(cursor.0);
+        read(id, leaves, &index_bytes).ok_or(BadTable::Malformed)
+    }
+
+    /// What it changes of hash trees.
+    pub fn leaves(&self) -> &Leaves {
+        &self.leaves
+    }
+
+    /// Takes that out.
+    pub fn take_leaves(&mut self) -> Leaves {
+        core::mem::take(&mut self.leaves)
     }
 
     /// Its id.
@@ -126,15 +141,16 @@ impl Table {
     }
 
     fn separator(&self, place: &Place) -> Option<&[u8]> {
-        self.meta.get(usize::try_from(place.from).ok()?..usize::try_from(place.to).ok()?)
+        self.index_bytes.get(usize::try_from(place.from).ok()?..usize::try_from(place.to).ok()?)
     }
 }
 
-fn read(id: TableId, meta: &Bytes, length: usize, mut cursor: Cursor<'_>) -> Option<Table> {
+fn read(id: TableId, leaves: Leaves, bytes: &Bytes) -> Option<Table> {
+    let mut cursor = Cursor(bytes);
     let entries = cursor.varint()?;
     let blocks = usize::try_from(cursor.varint()?).ok()?;
-    let greatest = meta.slice_ref(cursor.counted()?);
-    let bloom = Bloom::from_bits(meta.slice_ref(cursor.counted()?))?;
+    let greatest = bytes.slice_ref(cursor.counted()?);
+    let bloom = Bloom::from_bits(bytes.slice_ref(cursor.counted()?))?;
     if blocks > cursor.0.len() / BLOCK_ENTRY_BYTES_MIN {
         return None;
     }
@@ -149,12 +165,12 @@ fn read(id: TableId, meta: &Bytes, length: usize, mut cursor: Cursor<'_>) -> Opt
             return None;
         }
         before = Some(key);
-        let to = length.checked_sub(cursor.0.len())?;
+        let to = bytes.len().checked_sub(cursor.0.len())?;
         let from = to.checked_sub(key.len())?;
         index.push(Place { from: u32::try_from(from).ok()?, to: u32::try_from(to).ok()?, block });
     }
     let ends = cursor.0.is_empty() && !index.is_empty();
-    ends.then_some(Table { id, meta: meta.clone(), entries, greatest, bloom, index })
+    ends.then_some(Table { id, index_bytes: bytes.clone(), leaves, entries, greatest, bloom, index })
 }
 
 /// Gathers metadata while a table is written.
@@ -185,11 +201,14 @@ impl MetaWriter {
         self.last.extend_from_slice(key);
     }
 
-    /// The metadata.
-    pub fn finish(self) -> Vec<u8> {
+    /// The metadata of a table that makes these changes.
+    pub fn finish(self, leaves: &Leaves) -> Vec<u8> {
         let bloom = Bloom::over(&self.hashes);
-        let mut out = Vec::with_capacity(self.index.len() + bloom.bits().len() + self.last.len() + 32);
+        let leaves = leaves.encode();
+        let known = leaves.len() + self.index.len() + bloom.bits().len() + self.last.len();
+        let mut out = Vec::with_capacity(known + 32);
         out.push(VERSION);
+        put_counted(&mut out, &leaves);
         put_length(&mut out, self.hashes.len());
         put_length(&mut out, self.blocks);
         put_counted(&mut out, &self.last);

@@ -42,7 +42,7 @@ fn block_and_metadata_have_their_golden_bytes() {
     assert_eq!(read(&finished, 1), Ok(finished.meta.clone()));
     assert_eq!(
         finished.meta.as_ref(),
-        b"\x01\x03\x01\x03bee\x08\x93`\x04M\x93L\x10\x02\x00\x05apple\x3b\x19\x43\x72",
+        b"\x02\x01\x00\x03\x01\x03bee\x08\x93`\x04M\x93L\x10\x02\x00\x05apple\xd2\xba\x04\xbb",
         "{}",
         finished.meta.escape_ascii()
     );

@@ -3,6 +3,7 @@
 use super::block::{BlockWriter, pack};
 use super::chunk;
 use super::meta::MetaWriter;
+use crate::leaves::Leaves;
 use alloc::vec::Vec;
 use anser_machine::TableId;
 use bytes::Bytes;
@@ -74,23 +75,23 @@ impl Writer {
         core::mem::take(&mut self.chunks)
     }
 
-    /// The rest of the table.
-    pub fn finish(mut self) -> Finished {
+    /// The rest of a table that makes these changes of hash trees.
+    pub fn finish(mut self, leaves: &Leaves) -> Finished {
         if !self.block.is_empty() {
             self.end_block();
         }
         let meta_at = self.next_number();
-        let meta = Bytes::from(self.meta.finish());
+        let meta = Bytes::from(self.meta.finish(leaves));
         self.chunks.extend(chunk::cut(self.table, meta_at, &meta));
         Finished { chunks: self.chunks, meta_at, meta }
     }
 }
 
-/// Writes a small table as a whole.
+/// Writes a small table as a whole, one that changes no hash tree.
 pub fn write<'a>(table: TableId, entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Finished {
     let mut writer = Writer::new(table);
     for (key, state) in entries {
         writer.push(key, state);
     }
-    writer.finish()
+    writer.finish(&Leaves::default())
 }

@@ -225,12 +225,15 @@ fn columns<R: IntoIterator<Item = String>>(heads: &[&str], rows: impl Iterator<I
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anser_model::ring::Within;
     use anser_model::{Key, KeyspaceId, PartitionId};
 
     #[test]
     fn keys_are_shown_by_their_parts_and_not_at_any_length() {
         let key = |bytes: Vec<u8>| {
-            StoreKey::new(PartitionId(5), KeyspaceId(1), &Key::new(bytes).unwrap()).as_bytes().clone()
+            StoreKey::new(PartitionId(5), KeyspaceId(1), Within(9), &Key::new(bytes).unwrap())
+                .as_bytes()
+                .clone()
         };
         assert_eq!(shown(&key(b"a\xff".to_vec())), "5/1/a\\xff");
         assert_eq!(shown(&key(vec![b'k'; 41])), format!("5/1/{}...", "k".repeat(40)));

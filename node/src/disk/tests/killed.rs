@@ -4,10 +4,13 @@
 //! The process is this test's own program, told by the environment to be the one that is killed.
 //! `ANSER_KILL_ROUNDS=200 cargo test -p anser-node killed` has more rounds.
 
+use super::shard::whole_state;
 use super::*;
-use anser_model::{Key, KeyspaceId, PartitionId};
+use anser_model::merkle::{Fingerprint, Tally, Tree};
+use anser_model::ring::Within;
+use anser_model::{Body, Key, KeyState, KeyspaceId, PartitionId};
 use anser_storage::compaction::choice::{self, Choice};
-use anser_storage::{Engine, Limits, Lookup, StoreKey, record};
+use anser_storage::{Engine, Limits, Lookup, StoreKey, fingerprint_of, record};
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
@@ -35,13 +38,21 @@ fn scatter(number: u64) -> u64 {
 fn key_of(lsn: u64) -> StoreKey {
     let number = scatter(lsn) % KEYS;
     let partition = PartitionId(u16::try_from(number % 48).unwrap());
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(number.to_be_bytes().to_vec()).unwrap())
+    let within = Within(u32::try_from(number).unwrap().wrapping_mul(0x9e37_79b9));
+    StoreKey::new(partition, KeyspaceId(1), within, &Key::new(number.to_be_bytes().to_vec()).unwrap())
 }
 
 /// What is written there: the position itself, then noise; now and then a lot.
 fn state_of(lsn: u64) -> Bytes {
     let length = if lsn.is_multiple_of(401) { 90_000 } else { usize::try_from(scatter(lsn) % 900).unwrap() };
-    [&lsn.to_be_bytes()[..], &state(lsn, length)].concat().into()
+    whole_state(lsn, [&lsn.to_be_bytes()[..], &state(lsn, length)].concat().into())
+}
+
+/// The position that a state tells.
+fn position_of(state: &[u8]) -> u64 {
+    let state = KeyState::decode(state).unwrap();
+    let Body::Value(value) = &state.live()[0].1.body else { panic!("a delete") };
+    u64::from_be_bytes(*value.first_chunk().unwrap())
 }
 
 struct Channel(mpsc::Sender<Feedback>);
@@ -64,6 +75,8 @@ struct Shard {
     next: u64,
     durable: u64,
     merging: bool,
+    /// Where each key was written last.
+    written: BTreeMap<StoreKey, u64>,
 }
 
 impl Shard {
@@ -81,11 +94,13 @@ impl Shard {
             next: 0,
             durable: 0,
             merging: false,
+            written: BTreeMap::new(),
         };
         shard.ask(Asker::Shard(0), DiskRequest::Recover);
         while shard.next == 0 {
             shard.hear();
         }
+        shard.written = (1..shard.next).map(|lsn| (key_of(lsn), lsn)).collect();
         shard
     }
 
@@ -119,9 +134,12 @@ impl Shard {
 
     fn write(&mut self) {
         let (key, lsn) = (key_of(self.next), Lsn(self.next));
-        let encoded = record::encode(&key, &state_of(self.next));
+        let counts = |lsn: u64| fingerprint_of(key.as_bytes(), &state_of(lsn)).unwrap();
+        let before = self.written.insert(key.clone(), self.next);
+        let replaces = before.map_or(Fingerprint::NONE, counts);
+        let encoded = record::encode(&key, &state_of(self.next), replaces);
         self.ask(Asker::Shard(0), DiskRequest::Append(LogRecord { lsn, bytes: encoded.bytes }));
-        self.engine.insert(&key, encoded.state, lsn, self.next > KEYS);
+        self.engine.insert(&key, encoded.state, counts(self.next), lsn, replaces);
         self.next += 1;
         while self.engine.is_full() {
             self.hear();
@@ -207,15 +225,29 @@ fn write_until_killed(dir: &Path) -> ! {
 
 /// Every key has the newest state of which the process was told, or a newer one, whole.
 fn check(shard: &mut Shard, told: u64) {
-    let mut newest: BTreeMap<StoreKey, u64> = BTreeMap::new();
-    for lsn in 1..=told {
-        newest.insert(key_of(lsn), lsn);
-    }
+    let newest: BTreeMap<StoreKey, u64> = (1..=told).map(|lsn| (key_of(lsn), lsn)).collect();
     for (key, lsn) in newest {
         let state = shard.get(&key).unwrap_or_else(|| panic!("{key:?} of position {lsn} is lost"));
-        let found = u64::from_be_bytes(*state.first_chunk().unwrap());
+        let found = position_of(&state);
         assert!(found >= lsn && found < shard.next, "{key:?}: position {found} instead of {lsn}");
         assert!(key_of(found) == key && state == state_of(found), "{key:?} of position {found} is torn");
+    }
+    check_leaves(shard);
+}
+
+/// The leaves that were kept are those of what is there.
+fn check_leaves(shard: &mut Shard) {
+    let mut trees: BTreeMap<PartitionId, Tree> = BTreeMap::new();
+    for key in shard.written.clone().into_keys() {
+        let state = shard.get(&key).unwrap();
+        let (partition, keyspace, _) = key.parts().unwrap();
+        let within = u32::from_be_bytes(*key.as_bytes()[6..].first_chunk().unwrap());
+        let depth = shard.engine.leaves(partition, keyspace).unwrap().depth();
+        let tree = trees.entry(partition).or_insert_with(|| Tree::new(depth));
+        tree.change(Within(within), Tally::of(fingerprint_of(key.as_bytes(), &state).unwrap()));
+    }
+    for (partition, tree) in trees {
+        assert_eq!(shard.engine.leaves(partition, KeyspaceId(1)), Some(&tree), "{partition:?}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! The whole engine over a real folder against a map: written, flushed, merged, read, closed, killed, opened again.
 
-use super::shard::{Shard, key, state};
+use super::shard::{PARTITIONS, Shard, counts, key, state, within};
 use super::{config, copy};
 use crate::disk::inspect::{InspectOptions, Told, inspect};
+use anser_model::merkle::{Tally, Tree};
 use anser_storage::{Limits, StoreKey};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -76,7 +77,10 @@ impl Model {
                 self.durable = self.written.len();
             }
             Step::Settle => self.shard().settle(),
-            Step::Merge => self.merges += self.shard().merge(),
+            Step::Merge => {
+                self.merges += self.shard().merge();
+                self.check_leaves();
+            }
             Step::Get(number) => self.get(*number),
             Step::Reopen => {
                 self.shard.take().unwrap().close();
@@ -103,7 +107,23 @@ impl Model {
         self.written.truncate(last);
         self.durable = last;
         self.shard = Some(shard);
+        self.check_leaves();
         (0..KEYS).for_each(|number| self.get(number));
+    }
+
+    /// The leaves that are kept are those of what was written last.
+    fn check_leaves(&mut self) {
+        let map: BTreeMap<StoreKey, Bytes> = self.written.iter().cloned().collect();
+        for partition in 0..PARTITIONS {
+            let kept = self.shard().leaves(partition).cloned().unwrap_or_else(|| Tree::new(0));
+            let mut tree = Tree::new(kept.depth());
+            for number in (0..KEYS).filter(|number| number % u32::from(PARTITIONS) == u32::from(partition)) {
+                if let Some(state) = map.get(&key(number)) {
+                    tree.change(within(number), Tally::of(counts(&key(number), state)));
+                }
+            }
+            assert_eq!(kept, tree, "partition {partition}");
+        }
     }
 
     fn get(&mut self, number: u32) {
@@ -113,6 +133,7 @@ impl Model {
     }
 
     fn end(mut self) {
+        self.check_leaves();
         (0..KEYS).for_each(|number| self.get(number));
         self.shard.take().unwrap().close();
         assert_eq!(told(&self.dir), Vec::<String>::new());

@@ -3,11 +3,13 @@
 use super::{Node, open_with};
 use crate::disk::{Asker, DiskConfig};
 use anser_machine::{DiskRequest, Feedback, LogRecord, Lsn, Outbox, Ticket};
+use anser_model::merkle::{Fingerprint, Tree};
+use anser_model::ring::Within;
 use anser_model::state::{Seen, Write};
 use anser_model::{Actor, Body, Hlc, Key, KeyState, KeyspaceId, Life, NodeId, PartitionId, Rid};
 use anser_storage::compaction::choice::runs;
 use anser_storage::compaction::{Choice, choose};
-use anser_storage::{Engine, Limits, Lookup, StoreKey, record};
+use anser_storage::{Engine, Limits, Lookup, StoreKey, fingerprint_of, record};
 use bytes::Bytes;
 use std::path::Path;
 
@@ -16,24 +18,48 @@ const LIFE: u32 = 2;
 /// Blocks that one look-up may need.
 const FETCHES_MAX: usize = 1000;
 
+/// So many partitions have keys.
+pub const PARTITIONS: u16 = 5;
+
+/// Where a number's key is within its partition.
+pub fn within(number: u32) -> Within {
+    Within(number.wrapping_mul(0x9e37_79b9))
+}
+
 /// The store key of a number.
 pub fn key(number: u32) -> StoreKey {
-    let partition = PartitionId(u16::try_from(number % 5).unwrap());
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(format!("key{number:05}").into_bytes()).unwrap())
+    let partition = PartitionId(u16::try_from(number % u32::from(PARTITIONS)).unwrap());
+    let within = within(number);
+    StoreKey::new(
+        partition,
+        KeyspaceId(1),
+        within,
+        &Key::new(format!("key{number:05}").into_bytes()).unwrap(),
+    )
 }
 
 /// A key's whole state, with a value of so many bytes that don't compress.
 pub fn state(seed: u64, length: usize) -> Bytes {
+    whole_state(seed, super::state(seed, length))
+}
+
+/// A key's whole state, with this value, as the write of this number left it.
+pub fn whole_state(seed: u64, value: Bytes) -> Bytes {
     let mut state = KeyState::default();
     let write = Write {
         rid: Rid { writer: 1, seq: seed },
         issued: Hlc(1),
         expires: None,
-        body: Body::Value(super::state(seed, length)),
+        body: Body::Value(value),
         seen: Seen::Present,
     };
-    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, 1, &write).unwrap();
+    state.mint(Actor { node: NodeId([7; 16]), life: Life(1) }, seed + 1, &write).unwrap();
     state.encode()
+}
+
+/// What a state counts as in its hash tree.
+pub fn counts(key: &StoreKey, state: &Bytes) -> Fingerprint {
+    fingerprint_of(key.as_bytes(), state).unwrap()
 }
 
 /// The engine of shard 0 and its folder.
@@ -93,16 +119,22 @@ impl Shard {
         self.engine.tables().len()
     }
 
+    /// The hash tree of a partition's keys.
+    pub fn leaves(&self, partition: u16) -> Option<&Tree> {
+        self.engine.leaves(PartitionId(partition), KeyspaceId(1))
+    }
+
     /// Writes a key's whole state; durable with the next [`Shard::sync`].
     pub fn put(&mut self, key: &StoreKey, state: &Bytes) {
         while self.engine.is_full() {
             self.take_in();
         }
-        let encoded = record::encode(key, state);
+        let replaces = self.get(key).unwrap().map_or(Fingerprint::NONE, |before| counts(key, &before));
+        let encoded = record::encode(key, state, replaces);
         let lsn = Lsn(self.next);
         self.next += 1;
         self.ask(DiskRequest::Append(LogRecord { lsn, bytes: encoded.bytes }));
-        self.engine.insert(key, encoded.state, lsn, true);
+        self.engine.insert(key, encoded.state, counts(key, state), lsn, replaces);
         self.freeze();
     }
 

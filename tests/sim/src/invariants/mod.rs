@@ -13,6 +13,7 @@ pub(crate) mod failed_disks_stop_shards;
 pub(crate) mod failed_leaves_nothing;
 pub(crate) mod incarnations_grow;
 pub(crate) mod joining_copies_are_silent;
+pub(crate) mod leaves_are_of_the_data;
 pub(crate) mod minters_remember;
 pub(crate) mod mints_settle_what_they_saw;
 pub(crate) mod nothing_from_nowhere;

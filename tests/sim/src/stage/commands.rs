@@ -357,7 +357,7 @@ impl Stage {
         let key = key(text)?;
         let keyspace = named.iter().find_map(|word| word.strip_prefix("keyspace="));
         let found = self.locate(keyspace, &key)?;
-        let slot = self.slot(StoreKey::new(found.partition, found.id, &key).as_bytes());
+        let slot = self.slot(StoreKey::of(&self.world.truth.record, found.id, &key).as_bytes());
         for n in self.names.nodes().into_iter().filter(|n| found.replicas.contains(n)) {
             let (durable, memory) =
                 (self.copies[n].durable(slot).clone(), self.copies[n].memory(slot).clone());

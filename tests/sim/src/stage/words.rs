@@ -166,7 +166,7 @@ impl Names {
                 format!("appends {}", self.encoded(&record.state))
             }
             DiskRequest::Flush { frozen, through } => {
-                format!("has a table written of {} keys, the log through {}", frozen.len(), through.0)
+                format!("has a table written of {} keys, the log through {}", frozen.entries.len(), through.0)
             }
             DiskRequest::Fetch { table, block, count: 1, .. } => {
                 format!("fetches block {block} of table {}", table.0)

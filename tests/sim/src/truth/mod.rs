@@ -181,7 +181,7 @@ impl Truth {
                 slots.push(Slot {
                     keyspace: keyspace.id,
                     keyspace_name: keyspace.name.clone(),
-                    store_key: StoreKey::new(partition, keyspace.id, &key).as_bytes().clone(),
+                    store_key: StoreKey::of(&record, keyspace.id, &key).as_bytes().clone(),
                     key,
                     acked: vec![Context::default(); sites.len() + 1],
                     nodes: sites.iter().filter_map(place).collect(),

@@ -215,6 +215,9 @@ impl World {
                 let at = self.now();
                 self.journal.line(at, || format!("node {n} shard {shard} serves: {serving}"));
                 self.nodes[n].serving.insert(*shard, *serving);
+                if *serving {
+                    self.see_leaves(n, *shard);
+                }
             }
             Fact::CopiesChanged { shard, copies } => self.follow_copies(n, *shard, copies),
             Fact::FolderJudged(trust) => self.follow_folder(n, *trust),

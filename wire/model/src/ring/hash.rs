@@ -1,4 +1,5 @@
-//! From a key to its partition. The value is part of the disk format: it never changes.
+//! From a key to its place: its partition, and where it is within that. The values are part of the disk format: they
+//! never change.
 
 use crate::id::{KeyspaceId, PartitionId};
 use crate::key::Key;
@@ -8,12 +9,19 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Keys up to this many bytes are hashed without an allocation.
 const SHORT_KEY_BYTES: usize = 252;
 
-/// The partition of a key: xxh3-64 over keyspace id (little endian) and key with the cluster's seed, its highest bits.
-/// `partitions` is a power of two from 1 to 32,768.
-pub fn partition_of(seed: u64, partitions: u16, keyspace: KeyspaceId, key: &Key) -> PartitionId {
+/// Where a key is within its partition: the 32 bits of its hash behind those that chose the partition. Keys are stored in
+/// this order, so any cut of it is a range of keys, and all cuts of one size have about as many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Within(pub u32);
+
+/// The place of a key: xxh3-64 over keyspace id (little endian) and key with the cluster's seed. The highest bits are its
+/// partition, the next ones where it is within. `partitions` is a power of two from 1 to 32,768.
+pub fn place_of(seed: u64, partitions: u16, keyspace: KeyspaceId, key: &Key) -> (PartitionId, Within) {
     let bits = partitions.checked_ilog2().unwrap_or(0);
-    let high = key_hash(seed, keyspace, key).checked_shr(64 - bits).unwrap_or(0);
-    PartitionId(u16::try_from(high).unwrap_or(0))
+    let hash = key_hash(seed, keyspace, key);
+    let partition = hash.checked_shr(64 - bits).unwrap_or(0);
+    let within = (hash << bits) >> 32;
+    (PartitionId(u16::try_from(partition).unwrap_or(0)), Within(u32::try_from(within).unwrap_or(0)))
 }
 
 fn key_hash(seed: u64, keyspace: KeyspaceId, key: &Key) -> u64 {
@@ -36,7 +44,7 @@ mod tests {
     use super::*;
 
     fn of(seed: u64, partitions: u16, keyspace: u32, key: &[u8]) -> u16 {
-        partition_of(seed, partitions, KeyspaceId(keyspace), &Key::new(key.to_vec()).unwrap()).0
+        place_of(seed, partitions, KeyspaceId(keyspace), &Key::new(key.to_vec()).unwrap()).0.0
     }
 
     #[test]
@@ -66,6 +74,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn partition_and_place_within_are_the_hash_in_order() {
+        let key = Key::new(&b"user:1"[..]).unwrap();
+        let whole = key_hash(9, KeyspaceId(1), &key);
+        for bits in 0..=15 {
+            let (partition, within) = place_of(9, 1 << bits, KeyspaceId(1), &key);
+            let joined = (u64::from(partition.0) << 32 | u64::from(within.0)) << (32 - bits);
+            assert_eq!(joined, whole >> (32 - bits) << (32 - bits), "{bits}");
+        }
+        assert_eq!(place_of(9, 256, KeyspaceId(1), &key).1, WITHIN_GOLDEN);
+    }
+
+    const WITHIN_GOLDEN: Within = Within(3_967_307_314);
 
     #[test]
     fn keys_spread_evenly() {

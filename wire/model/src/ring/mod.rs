@@ -10,7 +10,7 @@ mod roster;
 
 pub use crate::minter::minter_order;
 pub use catalogue::{Blind, Conflicts, Durability, Keyspace, QuorumKind, Replicas};
-pub use hash::partition_of;
+pub use hash::{Within, place_of};
 pub use placement::{Placement, PlacementError};
 pub use record::{BadRecord, Founding, Record, RecordKind, Side};
 pub use roster::{BadName, DcName, MemberState, NodeName, RosterEntry, Weight, ZoneName};

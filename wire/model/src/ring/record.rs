@@ -8,6 +8,7 @@ mod rules;
 use crate::id::{ClusterId, KeyspaceId, Member, NodeId, PartitionId, Step};
 use crate::key::{Key, KeyspaceName};
 use crate::level::Site;
+use crate::ring::Within;
 use crate::ring::catalogue::{Keyspace, Replicas};
 use crate::ring::placement::{Placement, PlacementError};
 use crate::ring::roster::RosterEntry;
@@ -169,7 +170,12 @@ impl Record {
 
     /// The partition of a key.
     pub fn partition_of(&self, keyspace: KeyspaceId, key: &Key) -> PartitionId {
-        super::partition_of(self.seed, self.partitions, keyspace, key)
+        self.place_of(keyspace, key).0
+    }
+
+    /// The partition of a key, and where it is within that.
+    pub fn place_of(&self, keyspace: KeyspaceId, key: &Key) -> (PartitionId, Within) {
+        super::place_of(self.seed, self.partitions, keyspace, key)
     }
 
     /// A keyspace by its name.

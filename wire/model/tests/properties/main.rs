@@ -7,6 +7,8 @@ mod decoding;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod merkle;
+#[cfg(test)]
 mod placement;
 #[cfg(test)]
 mod states;

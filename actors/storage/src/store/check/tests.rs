@@ -1,10 +1,13 @@
 //! A sound store is called sound, and whatever byte of what counts is changed, it is told where.
 
 use super::*;
+use crate::fingerprint_of;
 use crate::store::memory::Memory;
 use crate::store::{install, log};
 use crate::table::{self, chunk};
 use anser_machine::{Frozen, Stored, TableId};
+use anser_model::merkle::Fingerprint;
+use anser_model::ring::Within;
 use anser_model::state::{Seen, Write};
 use anser_model::{Actor, Body, Hlc, Key, KeyspaceId, Life, NodeId, Rid};
 
@@ -12,7 +15,13 @@ const SHARDS: u32 = 2;
 
 fn key(number: u32) -> StoreKey {
     let partition = PartitionId(u16::try_from(number % 7).unwrap());
-    StoreKey::new(partition, KeyspaceId(1), &Key::new(format!("key{number:05}").into_bytes()).unwrap())
+    let within = Within(number.wrapping_mul(0x9e37_79b9));
+    StoreKey::new(
+        partition,
+        KeyspaceId(1),
+        within,
+        &Key::new(format!("key{number:05}").into_bytes()).unwrap(),
+    )
 }
 
 fn state(number: u32, length: usize) -> Bytes {
@@ -30,9 +39,15 @@ fn state(number: u32, length: usize) -> Bytes {
     state.encode()
 }
 
-fn frozen(keys: std::ops::Range<u32>) -> Frozen {
+/// A memtable of these keys; `replaces` tells whether all of them are in a table.
+fn frozen(keys: std::ops::Range<u32>, replaces: bool) -> Frozen {
     let length = |number: u32| if number % 40 == 3 { 9000 } else { 150 };
-    let stored = |number| Stored { state: state(number, length(number)), lsn: Lsn(1), voids: false };
+    let stored = |number| {
+        let state = state(number, length(number));
+        let counts = fingerprint_of(key(number).as_bytes(), &state).unwrap();
+        let replaces = if replaces { counts } else { Fingerprint::NONE };
+        Stored { state, lsn: Lsn(1), counts, replaces }
+    };
     keys.map(|number| (key(number).headed().clone(), stored(number))).collect()
 }
 
@@ -42,7 +57,7 @@ fn store() -> (Memory, Manifest) {
     let mut manifest =
         Manifest { next_table: 3, next_segment: 3, segments: vec![1, 2], ..Manifest::default() };
     for (id, keys) in [(1, 0..60), (2, 30..50)] {
-        let written = install::write_frozen(&trees, &mut || TableId(id), 0, &frozen(keys)).unwrap();
+        let written = install::write_frozen(&trees, &mut || TableId(id), 0, &frozen(keys, id == 2)).unwrap();
         manifest.tables.extend(written.into_iter().map(|(entry, _)| entry));
     }
     manifest.flushed.insert(0, 4);
@@ -54,7 +69,9 @@ fn store() -> (Memory, Manifest) {
             for shard in [0, 1, 1] {
                 lsn[shard as usize] += 1;
                 let length = if group == 2 { 50_000 } else { 100 };
-                let encoded = record::encode(&key(group), &state(group, length));
+                // All states of a key count as the same here: they have one dot.
+                let replaces = fingerprint_of(key(group).as_bytes(), &state(group, length)).unwrap();
+                let encoded = record::encode(&key(group), &state(group, length), replaces);
                 log::put_entry(&mut content, shard, Lsn(lsn[shard as usize]), &encoded.bytes);
             }
             for piece in log::pieces(segment, next, &content) {
@@ -215,7 +232,7 @@ fn a_table_of_sound_parts_that_do_not_fit_is_told() {
     assert_eq!(tampered(|_, _| ()), []);
     let block_of = |keys: std::ops::Range<u32>| {
         let mut writer = table::block::BlockWriter::default();
-        for (key, stored) in &frozen(keys) {
+        for (key, stored) in &frozen(keys, false).entries {
             writer.push(key.as_bytes(), &stored.state);
         }
         chunk::cut(TableId(1), 0, &table::block::pack(&writer.finish())).remove(0)
@@ -252,21 +269,74 @@ fn with_meta(change: impl Fn(&mut Vec<u8>)) -> Vec<(Place, String)> {
 #[test]
 fn a_filter_or_an_index_that_does_not_fit_is_told() {
     assert_eq!(with_meta(|_| ()), []);
+    // Where the counts of entries and blocks are, behind the changes of hash trees.
+    let counts_at = |meta: &[u8]| {
+        let mut cursor = crate::cursor::Cursor(&meta[1..]);
+        cursor.counted().unwrap();
+        meta.len() - cursor.0.len()
+    };
     let filter = |meta: &[u8]| {
-        let mut cursor = crate::cursor::Cursor(&meta[3..]);
+        let at = counts_at(meta) + 2;
+        let mut cursor = crate::cursor::Cursor(&meta[at..]);
         let greatest = cursor.counted().unwrap().len();
         let bits = cursor.counted().unwrap().len();
-        (3 + 1 + greatest + 1)..(3 + 1 + greatest + 1 + bits)
+        (at + 1 + greatest + 1)..(at + 1 + greatest + 1 + bits)
     };
     let told = with_meta(|meta| {
         let place = filter(meta);
         meta[place].fill(0);
     });
     assert!(told[0].1.contains("not in the table's filter"), "{told:?}");
-    let told = with_meta(|meta| meta[3 + 5] ^= 1);
+    let told = with_meta(|meta| {
+        let at = counts_at(meta);
+        meta[at + 2 + 5] ^= 1;
+    });
     assert!(told[0].1.contains("greatest") || told[0].1.contains("outside of the range"), "{told:?}");
-    let told = with_meta(|meta| meta[1] += 1);
+    let told = with_meta(|meta| {
+        let at = counts_at(meta);
+        meta[at] += 1;
+    });
     assert!(told[0].1.contains("should have 61"), "{told:?}");
+}
+
+#[test]
+fn leaves_that_are_not_those_of_the_keys_are_told() {
+    let leaves = Place::Leaves { shard: 0, group: 0 };
+    // The hash of the first leaf of the first tree.
+    let told = with_meta(|meta| meta[12] ^= 1);
+    assert_eq!(told.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [leaves], "{told:?}");
+    assert!(told[0].1.contains("keyspace 1 in partition 0 are not those of their keys"), "{told:?}");
+}
+
+#[test]
+fn a_record_that_does_not_say_what_it_replaces_is_told() {
+    let (trees, manifest) = store();
+    let append = |key: &StoreKey, replaces: Fingerprint| {
+        let bytes = record::encode(key, &state(1, 10), replaces).bytes;
+        let mut content = Vec::new();
+        log::put_entry(&mut content, 0, Lsn(9), &bytes);
+        let pieces = log::pieces(9, 0, &content);
+        trees.put(TreeName::Log(9), &0_u64.to_be_bytes(), &pieces[0]).unwrap();
+        let mut manifest = manifest.clone();
+        manifest.segments.push(9);
+        Manifest::CELL.write(&trees, &manifest.encode()).unwrap().sweep(&trees).unwrap();
+        damages(&trees)
+    };
+    let counts = |number| fingerprint_of(key(number).as_bytes(), &state(number, 10)).unwrap();
+    assert_eq!(append(&key(20), counts(20)), []);
+    let of_group = |told: &[(Place, String)], what: &str| {
+        assert!(
+            matches!(told, [(Place::Leaves { shard: 0, group: 0 }, said)] if said.contains(what)),
+            "{told:?}"
+        );
+    };
+    of_group(&append(&key(20), counts(21)), "what the tables hold");
+    of_group(&append(&key(20), Fingerprint::NONE), "what the tables hold");
+    of_group(&append(&key(100), counts(100)), "what no table holds");
+    assert_eq!(append(&key(100), Fingerprint::NONE), []);
+    // The log has that key already, in a record that no table holds.
+    of_group(&append(&key(3), counts(4)), "the one before it");
+    assert_eq!(append(&key(3), counts(3)), []);
 }
 
 #[test]
