@@ -230,7 +230,9 @@ impl World {
         let shard = u32::try_from(dice.below(u64::from(SHARDS))).expect("few shards");
         let actor = FIRST_SHARD + shard as usize;
         let groups = self.nodes[n].disk.groups(shard);
-        if groups.is_empty() || !self.truth.may_lose_any() {
+        // Who would hear of it later might lose what another has lost by then.
+        let hears_late = self.nodes[n].paused || self.nodes[n].grey_us > 0;
+        if groups.is_empty() || hears_late || !self.truth.may_lose_any() {
             return;
         }
         self.coverage.inject(Injected::BadTable);
