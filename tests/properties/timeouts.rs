@@ -201,7 +201,7 @@ fn membership(seed: u64) -> u32 {
     for _ in 0..STEPS {
         match pair.random.below(7) {
             6 => {
-                let records = pair.random.below(100);
+                let records = Some(pair.random.below(100));
                 pair.step(Some(Event::Fact(Fact::LogGrown { shard: 0, records })));
             }
             0 | 1 => {

@@ -59,8 +59,8 @@ pub enum Fact {
     LogGrown {
         /// Which shard.
         shard: u32,
-        /// How many.
-        records: u64,
+        /// How many; none if it can't be read back.
+        records: Option<u64>,
     },
     /// How far the node may trust its data folder, by what other members remember of it.
     FolderJudged(FolderTrust),
@@ -81,7 +81,7 @@ pub enum FolderTrust {
     Sound,
     /// It is an old copy: others remember more of it than it holds, or another one in its place. Nothing of it may be shown.
     Old {
-        /// Whether it may be set aside and refilled: enough of the others are sound, and none of them is old too.
+        /// Whether it may be set aside and refilled: every other member is sound.
         replaceable: bool,
     },
 }

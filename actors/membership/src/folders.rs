@@ -148,10 +148,14 @@ pub(crate) struct Other {
 pub(crate) struct OwnFolder {
     folder: FolderId,
     shards: usize,
-    /// By shard, how many records its log holds durably.
-    records: BTreeMap<u32, u64>,
+    /// By shard, how many records its log holds durably; none where it can't be read back.
+    records: BTreeMap<u32, Option<u64>>,
+    /// By shard, how many copies are being refilled.
+    joining: BTreeMap<u32, usize>,
     said: BTreeMap<NodeId, Said>,
     trust: Trust,
+    /// Whether it was sound by the word of all others. What is said later is then about another process of the same name.
+    was_sound: bool,
     /// Until when answers are waited for, once they were asked for.
     until: Option<Tick>,
     /// Whether something is known that was not judged.
@@ -166,8 +170,10 @@ impl OwnFolder {
             folder,
             shards: usize::try_from(shards).unwrap_or(usize::MAX),
             records: BTreeMap::new(),
+            joining: BTreeMap::new(),
             said: BTreeMap::new(),
             trust: Trust::Asking,
+            was_sound: false,
             until: None,
             undecided: true,
             told: None,
@@ -176,13 +182,29 @@ impl OwnFolder {
 
     /// How far it is.
     pub fn mark(&self) -> Mark {
-        Mark { folder: self.folder, records: self.records.values().sum(), trust: self.trust }
+        let is_whole =
+            self.joining.len() >= self.shards && self.joining.values().all(|joining| *joining == 0);
+        let trust = match self.trust {
+            Trust::Sound if is_whole => Trust::Sound,
+            Trust::Sound => Trust::Unsure,
+            Trust::Asking | Trust::Unsure | Trust::Old => self.trust,
+        };
+        Mark { folder: self.folder, records: self.count(), trust }
     }
 
-    /// A shard's log holds so many records.
-    pub fn grow(&mut self, shard: u32, records: u64) {
-        let known = self.records.entry(shard).or_default();
+    fn count(&self) -> u64 {
+        self.records.values().flatten().fold(0, |all, records| all.saturating_add(*records))
+    }
+
+    /// A shard's log holds so many records; none if it can't be read back.
+    pub fn grow(&mut self, shard: u32, records: Option<u64>) {
+        let known = self.records.entry(shard).or_insert(records);
         *known = records.max(*known);
+    }
+
+    /// So many copies of a shard are being refilled.
+    pub fn refills(&mut self, shard: u32, joining: usize) {
+        self.joining.insert(shard, joining);
     }
 
     /// From now on the others are asked.
@@ -200,7 +222,7 @@ impl OwnFolder {
 
     /// Whether it has to be judged.
     pub fn is_undecided(&self) -> bool {
-        self.undecided || self.trust == Trust::Asking
+        self.undecided || matches!(self.trust, Trust::Asking | Trust::Unsure)
     }
 
     /// Whether answers are waited for.
@@ -221,7 +243,10 @@ impl OwnFolder {
     fn is_further(&self, heard: Heard) -> bool {
         match heard {
             Heard::Nothing => false,
-            Heard::Records(records) => self.is_read_back() && records > self.mark().records,
+            // Where a log can't be read back, there is nothing to compare with.
+            Heard::Records(records) => {
+                self.is_read_back() && self.records.values().all(Option::is_some) && records > self.count()
+            }
             Heard::Replaced => true,
         }
     }
@@ -236,9 +261,11 @@ impl OwnFolder {
         self.undecided = false;
         let verdict = self.verdict(now, others)?;
         self.trust = match verdict {
-            FolderTrust::Sound => Trust::Sound,
+            FolderTrust::Sound if self.have_all_answered(others) => Trust::Sound,
+            FolderTrust::Sound => self.trust.max(Trust::Unsure),
             FolderTrust::Old { .. } => Trust::Old,
         };
+        self.was_sound |= self.trust == Trust::Sound && others.is_some();
         (self.told.replace(verdict) != Some(verdict)).then_some(verdict)
     }
 
@@ -249,9 +276,11 @@ impl OwnFolder {
         let is_old =
             self.trust == Trust::Old || others.iter().filter_map(heard).any(|heard| self.is_further(heard));
         if is_old {
-            return Some(FolderTrust::Old { replaceable: self.is_replaceable(others) });
+            return Some(FolderTrust::Old {
+                replaceable: !self.was_sound && is_replaceable(&self.said, others),
+            });
         }
-        if self.trust == Trust::Sound {
+        if matches!(self.trust, Trust::Sound | Trust::Unsure) {
             return Some(FolderTrust::Sound);
         }
         // Whom those who answered believe dead is not waited for.
@@ -261,13 +290,17 @@ impl OwnFolder {
         (self.is_read_back() && (all_heard || waited)).then_some(FolderTrust::Sound)
     }
 
-    /// At least half of the others are sound, and none of them is old too: if all were put back from backups of different
-    /// moments, each may hold what no other does, and an operator has to choose.
-    fn is_replaceable(&self, others: &[Other]) -> bool {
-        let trusts = || others.iter().filter_map(|other| self.said.get(&other.node)).map(|said| said.trust);
-        let sound = trusts().filter(|trust| *trust == Trust::Sound).count();
-        2 * sound >= others.len() && !trusts().any(|trust| trust == Trust::Old)
+    /// Whether every other member has said what it remembers.
+    fn have_all_answered(&self, others: Option<&[Other]>) -> bool {
+        let answered = |other: &Other| self.said.get(&other.node).is_some_and(|said| said.heard.is_some());
+        others.is_none_or(|others| others.iter().all(answered))
     }
+}
+
+/// Every other member is sound. One that is away, asks, is refilled, or is old too may hold what no other does, or need what this
+/// folder holds: if several were put back from backups of different moments, an operator has to choose.
+fn is_replaceable(said: &BTreeMap<NodeId, Said>, others: &[Other]) -> bool {
+    others.iter().all(|other| said.get(&other.node).is_some_and(|said| said.trust == Trust::Sound))
 }
 
 #[cfg(test)]
@@ -319,8 +352,8 @@ mod tests {
 
     fn own(records: u64) -> OwnFolder {
         let mut own = OwnFolder::new(FOLDER, 2);
-        own.grow(0, records);
-        own.grow(1, 0);
+        own.grow(0, Some(records));
+        own.grow(1, Some(0));
         own.ask(Tick(0));
         own
     }
@@ -354,7 +387,7 @@ mod tests {
         assert_eq!(OwnFolder::new(FOLDER, 2).judge(Tick(0), None), SOUND, "in no ring");
         let mut reading = OwnFolder::new(FOLDER, 2);
         reading.ask(Tick(0));
-        reading.grow(0, 9);
+        reading.grow(0, Some(9));
         assert_eq!((reading.judge(late, Some(&[])), reading.until()), (None, None), "not read back yet");
     }
 
@@ -366,15 +399,57 @@ mod tests {
             let mut own = own(10);
             own.hear(node(3), Trust::Asking, Some(heard));
             assert_eq!(own.judge(Tick(0), Some(&others)), old(false), "{heard:?}");
-            own.grow(0, 100);
+            own.grow(0, Some(100));
             own.hear(node(3), Trust::Sound, Some(Heard::Records(11)));
-            assert_eq!(own.judge(Tick(0), Some(&others)), old(true), "half of the others are sound");
-            own.hear(node(2), Trust::Old, None);
-            assert_eq!(own.judge(Tick(0), Some(&others)), old(false), "but the other one is old too");
+            assert_eq!(own.judge(Tick(0), Some(&others)), None, "of the other nothing is known");
+            for trust in [Trust::Asking, Trust::Unsure, Trust::Old] {
+                own.hear(node(2), trust, None);
+                assert_eq!(own.judge(Tick(0), Some(&others)), None, "{trust:?}");
+            }
+            own.hear(node(2), Trust::Sound, None);
+            assert_eq!(own.judge(Tick(0), Some(&others)), old(true), "all others are sound");
         }
         let mut late = own(10);
         assert_eq!(late.judge(Tick(0).plus_ms(ASK_MS), Some(&others)), SOUND);
+        assert_eq!(late.mark().trust, Trust::Unsure, "nobody has said so");
+        late.hear(node(3), Trust::Sound, Some(Heard::Nothing));
         late.hear(node(2), Trust::Sound, Some(Heard::Records(11)));
         assert_eq!(late.judge(Tick(0).plus_ms(ASK_MS), Some(&others)), old(true));
+    }
+
+    #[test]
+    fn a_folder_that_was_sound_by_the_word_of_all_is_never_set_aside() {
+        let others = [alive(2), alive(3)];
+        let mut own = own(10);
+        others.iter().for_each(|other| own.hear(other.node, Trust::Sound, Some(Heard::Records(10))));
+        assert_eq!(own.judge(Tick(0), Some(&others)), SOUND);
+        // Another process took its name.
+        own.hear(node(2), Trust::Sound, Some(Heard::Replaced));
+        assert_eq!(own.judge(Tick(0), Some(&others)), Some(FolderTrust::Old { replaceable: false }));
+    }
+
+    #[test]
+    fn a_node_says_that_it_is_sound_once_all_of_its_copies_are_whole() {
+        let mut own = own(10);
+        assert_eq!(own.judge(Tick(0), Some(&[])), SOUND);
+        assert_eq!(own.mark().trust, Trust::Unsure, "nothing is known of its copies");
+        own.refills(0, 0);
+        own.refills(1, 3);
+        assert_eq!(own.mark().trust, Trust::Unsure);
+        own.refills(1, 0);
+        assert_eq!(own.mark().trust, Trust::Sound);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_back_keeps_no_other_shard_waiting() {
+        let others = [alive(2)];
+        let mut own = OwnFolder::new(FOLDER, 2);
+        own.grow(0, Some(9));
+        own.grow(1, None);
+        own.ask(Tick(0));
+        own.hear(node(2), Trust::Sound, Some(Heard::Records(100)));
+        assert_eq!(own.judge(Tick(0), Some(&others)), SOUND, "nothing to compare with");
+        own.hear(node(2), Trust::Sound, Some(Heard::Replaced));
+        assert!(matches!(own.judge(Tick(0), Some(&others)), Some(FolderTrust::Old { .. })));
     }
 }

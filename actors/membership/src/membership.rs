@@ -319,12 +319,14 @@ impl Machine for Membership {
             }
             // Its own facts, or nothing to it.
             Event::Fact(Fact::LogGrown { shard, records }) => self.own.grow(shard, records),
+            Event::Fact(Fact::CopiesChanged { shard, copies }) => {
+                self.own.refills(shard, copies.joining.len())
+            }
             Event::Fact(
                 Fact::RingAdopted(_)
                 | Fact::FolderJudged(_)
                 | Fact::PeersChanged(_)
                 | Fact::ShardChanged { .. }
-                | Fact::CopiesChanged { .. }
                 | Fact::TablesChanged { .. }
                 | Fact::RoomChanged(_),
             ) => {}

@@ -81,7 +81,7 @@ impl Replica {
     fn tell_growth(&mut self, now: Now, out: &mut Outbox) {
         let records = self.durable.map_or(0, |durable| durable.0.saturating_add(1));
         self.told_records = (records, now.tick);
-        out.publish(Fact::LogGrown { shard: self.config.shard, records });
+        out.publish(Fact::LogGrown { shard: self.config.shard, records: Some(records) });
     }
 
     /// The same, not for each sync.

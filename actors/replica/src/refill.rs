@@ -299,8 +299,9 @@ impl Replica {
                 self.next_page(now, partition, out);
             }
             // There is no room here just now. What was merged of the page stays.
-            (Wait::Merge { op: asked, .. }, Body::Refused(_)) if *asked == op.seq => {
-                work.wait = Wait::Pause(now.tick.plus_ms(PAUSE_MS));
+            (Wait::Merge { source, op: asked, .. }, Body::Refused(_)) if *asked == op.seq => {
+                let source = *source;
+                work.failed(source, now.tick);
             }
             // Late, or of an earlier attempt.
             (Wait::Pause(_) | Wait::Page { .. } | Wait::Merge { .. }, _) => {}

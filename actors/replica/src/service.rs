@@ -51,7 +51,12 @@ impl Replica {
         if let Phase::Stopped(_) = self.phase {
             return;
         }
+        let was_read_back = matches!(self.phase, Phase::ReadBack | Phase::Serving);
         self.phase = Phase::Stopped(refusal);
+        if !was_read_back {
+            // Other shards must not wait for what can't be told.
+            out.publish(Fact::LogGrown { shard: self.config.shard, records: None });
+        }
         // Held answers are of things done: whoever is refused here must not hear that nothing happened.
         let held = if refusal == Refusal::DiskFailed { refusal } else { Refusal::Crashed };
         let step = self.step();

@@ -126,7 +126,15 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
         name.push(format!(".aside-{number}"));
         let aside = PathBuf::from(name);
         if !aside.exists() {
-            fs::rename(&real, &aside).map_err(io)?;
+            fs::rename(&real, &aside).map_err(|error| match error.kind() {
+                ErrorKind::ResourceBusy => OpenError::Failed {
+                    dir: dir.to_path_buf(),
+                    what: "it can't be renamed, since it is a mount point; empty it, or let data_dir be a folder \
+                           inside it"
+                        .to_owned(),
+                },
+                _ => io(error),
+            })?;
             real.parent().map_or(Ok(()), sync_dir).map_err(io)?;
             return Ok(aside);
         }

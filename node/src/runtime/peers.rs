@@ -104,10 +104,18 @@ impl PeerBook {
     fn tell_folder(&self, trust: FolderTrust) {
         match trust {
             FolderTrust::Sound => {}
-            FolderTrust::Old { replaceable: true } => self.replaceable.notify_one(),
+            FolderTrust::Old { replaceable: true } => {
+                tracing::error!(
+                    "the data folder is an older copy of itself, or another one took its place: other members remember \
+                     more than it holds. It is set aside now"
+                );
+                self.replaceable.notify_one();
+            }
             FolderTrust::Old { replaceable: false } => tracing::error!(
-                "the data folder is an older copy of itself: other members remember more of it. Nothing of it is served \
-                 until the others serve; then it is set aside and refilled. Put back the newest copy, if there is one"
+                "the data folder is an older copy of itself, or another one took its place: other members remember more \
+                 than it holds. Nothing of it is served. It is set aside and refilled once every other member is up and \
+                 whole. If several folders were put back, put back those of one moment; if another process runs with \
+                 this node's key, end that one and start this one anew"
             ),
         }
     }

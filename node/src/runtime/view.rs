@@ -57,7 +57,7 @@ impl View for NodeView {
             Some(FolderTrust::Sound) => {}
             Some(FolderTrust::Old { .. }) => {
                 return Err("its data folder is an older copy of itself, as other members remember; it is set aside and \
-                            refilled once they serve"
+                            refilled once every other member is up and whole"
                     .to_owned());
             }
             None => return Err("it asks the other members how far its data folder was".to_owned()),
@@ -69,7 +69,12 @@ impl View for NodeView {
                 "{serving} of {shards} shards serve; the others read their logs back, or failed"
             ));
         }
-        let (_, _, alone) = known.copies();
+        let (copies, joining, alone) = known.copies();
+        if copies == 0 && joining > alone {
+            return Err(format!(
+                "its copies are refilled from other replicas: {joining} partitions are left"
+            ));
+        }
         if alone > 0 {
             return Err(format!(
                 "{alone} partitions have no other replica to be refilled from; put back the data folder that held them"
@@ -79,7 +84,10 @@ impl View for NodeView {
     }
 
     fn notes(&self) -> Value {
-        let (serving, joining, alone) = self.switchboard.peers().known().copies();
+        let known = self.switchboard.peers().known();
+        let (serving, joining, alone) = known.copies();
+        let serves = known.folder == Some(FolderTrust::Sound);
+        let serving = if serves { serving } else { 0 };
         json!({
             "partitions": { "serving": serving, "joining": joining, "alone": alone },
             "set_aside": self.aside.as_ref().map(|aside| aside.display().to_string()),

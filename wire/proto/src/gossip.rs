@@ -84,7 +84,9 @@ pub enum Trust {
     /// The others are being asked.
     #[default]
     Asking,
-    /// Nobody remembers it to have been further.
+    /// Nobody is known to remember more of it, but not everybody has answered; or some of its copies are being refilled.
+    Unsure,
+    /// Every other member has answered, none remembers it to have been further, and all of its copies are whole.
     Sound,
     /// Somebody does: it is an old copy.
     Old,

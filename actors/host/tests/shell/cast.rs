@@ -36,7 +36,7 @@ struct Newest {
     copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
     room: Option<Room>,
-    grown: BTreeMap<u32, u64>,
+    grown: BTreeMap<u32, Option<u64>>,
     folder: Option<FolderTrust>,
     seen: BTreeMap<SocketAddr, NodeId>,
 }

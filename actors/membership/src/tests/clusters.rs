@@ -1,8 +1,8 @@
 //! Whole clusters in virtual time: what is found, how fast, and what is not found though it would be wrong.
 
 use super::harness::{Cluster, address, genesis, member, membership, probe};
-use anser_machine::FolderTrust;
-use anser_machine::{Event, Fact, SlotName};
+use anser_machine::{CopiesSummary, Event, Fact, FolderTrust, SlotName};
+use anser_model::PartitionId;
 use anser_model::Step;
 use anser_proto::gossip::PeerState;
 use anser_proto::{Body, Envelope, OpId, Tick};
@@ -283,4 +283,35 @@ fn a_folder_whose_others_are_away_is_trusted_after_a_while() {
     // Better late than never.
     others.iter().for_each(|node| cluster.resume(*node));
     assert_eq!(trusts(&mut cluster, 10_000)[1], Some(FolderTrust::Old { replaceable: true }));
+}
+
+#[test]
+fn two_old_folders_of_three_wait_for_an_operator() {
+    let mut cluster = grown();
+    for n in 0..2 {
+        let node = cluster.ids[n];
+        cluster.hosts.get_mut(&node).unwrap().records = 80 + n as u64;
+        cluster.restart(n);
+    }
+    let waits = Some(FolderTrust::Old { replaceable: false });
+    assert_eq!(trusts(&mut cluster, 10_000), [waits, waits, SOUND]);
+}
+
+#[test]
+fn an_old_folder_is_not_set_aside_while_another_member_is_away_or_refilled() {
+    let mut cluster = grown();
+    let (old, other) = (cluster.ids[0], cluster.ids[1]);
+    cluster.hosts.get_mut(&old).unwrap().records = 80;
+    cluster.stop(other);
+    cluster.restart(0);
+    let waits = Some(FolderTrust::Old { replaceable: false });
+    assert_eq!(trusts(&mut cluster, 10_000)[0], waits, "one is away");
+    cluster.restart(1);
+    let joining = [PartitionId(3)].into();
+    let copies = CopiesSummary { joining, ..CopiesSummary::default() };
+    cluster.step(other, Some(Event::Fact(Fact::CopiesChanged { shard: 0, copies: copies.into() })));
+    assert_eq!(trusts(&mut cluster, 10_000)[0], waits, "one is refilled");
+    let fact = Fact::CopiesChanged { shard: 0, copies: CopiesSummary::default().into() };
+    cluster.step(other, Some(Event::Fact(fact)));
+    assert_eq!(trusts(&mut cluster, 10_000)[0], Some(FolderTrust::Old { replaceable: true }));
 }

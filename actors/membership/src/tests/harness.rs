@@ -232,7 +232,9 @@ impl Cluster {
     pub fn grow(&mut self, n: usize, by: u64) {
         let host = self.hosts.get_mut(&self.ids[n]).unwrap();
         host.records += by;
-        let fact = Fact::LogGrown { shard: 0, records: host.records };
+        let fact = Fact::LogGrown { shard: 0, records: Some(host.records) };
+        self.step(self.ids[n], Some(Event::Fact(fact)));
+        let fact = Fact::CopiesChanged { shard: 0, copies: Arc::default() };
         self.step(self.ids[n], Some(Event::Fact(fact)));
     }
 

@@ -161,7 +161,7 @@ fn a_start_reads_the_slots_and_says_nothing_before_its_incarnation_is_durable() 
     assert!(alone.hear(1, probe(vec![])).is_empty());
     alone.own(INCARNATION);
     let effects = alone.hear(1, probe(vec![]));
-    let mark = Mark { folder: member(0).folder, records: 0, trust: Trust::Sound };
+    let mark = Mark { folder: member(0).folder, records: 0, trust: Trust::Unsure };
     let rumours = vec![rumour(0, 42, PeerState::Alive)];
     let ack = Gossip::ProbeAck { rumours, mark, heard: Heard::Nothing };
     assert_eq!(said(&effects), [(member(1).node, OpId { life: 5, seq: 77 }, ack)]);

@@ -228,7 +228,9 @@ impl Bench {
                 Effect::Publish(Fact::ShardChanged { shard: 0, serving }) => self.facts.push(serving),
                 Effect::Publish(Fact::TablesChanged { shard: 0, .. }) => {}
                 Effect::Publish(Fact::CopiesChanged { shard: 0, copies }) => self.copies = copies,
-                Effect::Publish(Fact::LogGrown { shard: 0, records }) => self.grown.push(records),
+                Effect::Publish(Fact::LogGrown { shard: 0, records }) => {
+                    self.grown.push(records.unwrap_or(u64::MAX))
+                }
                 Effect::Publish(fact) => panic!("{fact:?}"),
                 Effect::Count(count) => self.counts.push(count),
             }

@@ -91,7 +91,7 @@ pub(crate) struct Cell {
     shards: BTreeMap<u32, bool>,
     copies: BTreeMap<u32, Arc<CopiesSummary>>,
     tables: BTreeMap<u32, Arc<[TableSummary]>>,
-    grown: BTreeMap<u32, u64>,
+    grown: BTreeMap<u32, Option<u64>>,
     folder: Option<FolderTrust>,
 }
 
