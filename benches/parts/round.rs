@@ -5,7 +5,9 @@
 
 use crate::sample::{self, WALL_MS, key};
 use anser_coordinator::{Config, Coordinator};
-use anser_machine::{DiskRequest, Effect, Event, Fact, Feedback, Lsn, Machine, Now, Outbox, PeerView, Peers};
+use anser_machine::{
+    DiskRequest, Effect, Event, Fact, Feedback, FolderTrust, Lsn, Machine, Now, Outbox, PeerView, Peers,
+};
 use anser_model::ring::{DcName, Record};
 use anser_model::{KeyspaceName, Level, Life, NodeId, Rid, Step, minter_order};
 use anser_proto::client::{ClientReply, ClientRequest, ContextArg, GetRequest, Outcome, PutRequest};
@@ -106,6 +108,7 @@ impl Cluster {
         for role in [Role::Coordinator, Role::Replica] {
             self.todo.push_back((at, role, Event::Fact(Fact::RingAdopted(record.clone()))));
         }
+        self.todo.push_back((at, Role::Replica, Event::Fact(Fact::FolderJudged(FolderTrust::Sound))));
         self.todo.push_back((at, Role::Coordinator, Event::Fact(Fact::PeersChanged(Arc::new(peers)))));
         self.run();
         self.nodes[at].replica.handle_timeout(now(0), &mut self.out);
