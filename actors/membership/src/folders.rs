@@ -37,21 +37,16 @@ impl Remembered {
         Remembered { folder: mark.folder, records: mark.records, former: Vec::new() }
     }
 
-    /// Takes in what the peer says itself. Whether that was news.
-    fn hear(&mut self, mark: &Mark) -> bool {
+    /// Takes in what the peer says itself.
+    fn hear(&mut self, mark: &Mark) {
         if mark.folder == self.folder {
-            let grown = mark.records > self.records;
             self.records = self.records.max(mark.records);
-            return grown;
+        } else if !self.former.contains(&mark.folder) {
+            let surplus = (self.former.len() + 1).saturating_sub(FORMER_MAX);
+            self.former.drain(..surplus);
+            self.former.push(self.folder);
+            (self.folder, self.records) = (mark.folder, mark.records);
         }
-        if self.former.contains(&mark.folder) {
-            return false;
-        }
-        let surplus = (self.former.len() + 1).saturating_sub(FORMER_MAX);
-        self.former.drain(..surplus);
-        self.former.push(self.folder);
-        (self.folder, self.records) = (mark.folder, mark.records);
-        true
     }
 
     /// What to tell it of the folder that it runs with.
@@ -214,15 +209,21 @@ impl OwnFolder {
 
     /// Another member says how far it trusts its own folder, and, if it was asked, what it remembers of this one.
     pub fn hear(&mut self, node: NodeId, trust: Trust, heard: Option<Heard>) {
-        let said = self.said.entry(node).or_insert(Said { heard, trust });
+        let said = self.said.entry(node).or_insert(Said { heard: None, trust });
+        let is_first = said.heard.is_none() && heard.is_some();
         said.trust = trust;
         said.heard = heard.or(said.heard);
-        self.undecided |= self.trust == Trust::Old || heard.is_some_and(|heard| self.is_further(heard));
+        let matters = match self.trust {
+            Trust::Asking | Trust::Old => true,
+            Trust::Unsure => is_first,
+            Trust::Sound => false,
+        };
+        self.undecided |= matters || heard.is_some_and(|heard| self.is_further(heard));
     }
 
     /// Whether it has to be judged.
     pub fn is_undecided(&self) -> bool {
-        self.undecided || matches!(self.trust, Trust::Asking | Trust::Unsure)
+        self.undecided || self.trust == Trust::Asking
     }
 
     /// Whether answers are waited for.
@@ -300,7 +301,8 @@ impl OwnFolder {
 /// Every other member is sound. One that is away, asks, is refilled, or is old too may hold what no other does, or need what this
 /// folder holds: if several were put back from backups of different moments, an operator has to choose.
 fn is_replaceable(said: &BTreeMap<NodeId, Said>, others: &[Other]) -> bool {
-    others.iter().all(|other| said.get(&other.node).is_some_and(|said| said.trust == Trust::Sound))
+    let is_sound = |other: &Other| said.get(&other.node).is_some_and(|said| said.trust == Trust::Sound);
+    others.iter().all(|other| !other.is_dead && is_sound(other))
 }
 
 #[cfg(test)]
@@ -407,6 +409,8 @@ mod tests {
                 assert_eq!(own.judge(Tick(0), Some(&others)), None, "{trust:?}");
             }
             own.hear(node(2), Trust::Sound, None);
+            let one_dead = [Other { is_dead: true, ..alive(2) }, alive(3)];
+            assert_eq!(own.judge(Tick(0), Some(&one_dead)), None, "it was, and is away");
             assert_eq!(own.judge(Tick(0), Some(&others)), old(true), "all others are sound");
         }
         let mut late = own(10);

@@ -120,7 +120,7 @@ impl Membership {
         self.answer_waiters(out);
     }
 
-    /// The addresses are durable.
+    /// What is kept of the peers is durable.
     pub(crate) fn on_peers_saved(&mut self, out: &mut Outbox) {
         self.founding.peers_saves = self.founding.peers_saves.saturating_sub(1);
         if self.founding.peers_saves == 0 {

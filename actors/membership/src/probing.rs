@@ -25,9 +25,9 @@ const GREETING_GAP_MS: u64 = 50;
 const DEAD_PER_PROBE: usize = 16;
 /// Between two exchanges of beliefs with newly met peers.
 const EXCHANGE_GAP_MS: u64 = 100;
-/// Changed addresses are written so much later, with what changes meanwhile.
+/// What is kept of peers is written so much later than it changed, with what changes meanwhile.
 const SAVE_DELAY_MS: u64 = 1000;
-/// Between two writes of the addresses.
+/// Between two writes of it.
 const SAVE_GAP_MS: u64 = 5000;
 
 /// When what is next.
