@@ -5,7 +5,7 @@
 use crate::admit::admit_page;
 use crate::holdings::Holdings;
 use crate::operation::Asker;
-use crate::replica::{Phase, Replica};
+use crate::replica::Replica;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use anser_machine::{Now, Outbox, TableId, Ticket};
@@ -168,20 +168,10 @@ impl Replica {
     }
 
     fn may_show(&self, request: &PageRequest) -> Result<(), Refusal> {
-        match (self.phase, &self.holdings) {
-            (Phase::Stopped(refusal), _) => Err(refusal),
-            (Phase::Serving, Some(holdings)) if self.copies.serves(request.partition) => {
-                admit_page(request, holdings, &self.fences)
-            }
-            (
-                Phase::New
-                | Phase::ReadingCopies
-                | Phase::ReadingTables
-                | Phase::ReadingLog
-                | Phase::ReadBack
-                | Phase::Serving,
-                _,
-            ) => Err(Refusal::NotServing),
+        let holdings = self.serving_holdings()?;
+        if !self.copies.serves(request.partition) {
+            return Err(Refusal::NotServing);
         }
+        admit_page(request, holdings, &self.fences)
     }
 }

@@ -177,29 +177,30 @@ impl Replica {
         }
     }
 
+    /// What the shard holds, while it answers at all.
+    pub(crate) fn serving_holdings(&self) -> Result<&Holdings, Refusal> {
+        match self.phase {
+            Phase::Stopped(refusal) => Err(refusal),
+            Phase::Serving => self.holdings.as_ref().ok_or(Refusal::NotServing),
+            Phase::New
+            | Phase::ReadingCopies
+            | Phase::ReadingTables
+            | Phase::ReadingLog
+            | Phase::ReadBack => Err(Refusal::NotServing),
+        }
+    }
+
     /// The operation, if it may be handled now. Asked again after each wait: the ring may have moved on.
     fn admitted(&self, now: Now, operation: Operation, out: &mut Outbox) -> Option<Operation> {
         let asker = operation.asker;
         if asker.is_gone(now) {
             return None;
         }
-        let refusal = match (self.phase, &self.holdings) {
-            (Phase::Stopped(refusal), _) => Err(refusal),
-            (Phase::Serving, Some(holdings)) => {
-                let serves = self.copies.serves(asker.partition);
-                admit(&operation, &self.config.member.node, holdings, serves, &self.fences)
-            }
-            (
-                Phase::New
-                | Phase::ReadingCopies
-                | Phase::ReadingTables
-                | Phase::ReadingLog
-                | Phase::ReadBack
-                | Phase::Serving,
-                _,
-            ) => Err(Refusal::NotServing),
-        };
-        match refusal {
+        let admission = self.serving_holdings().and_then(|holdings| {
+            let serves = self.copies.serves(asker.partition);
+            admit(&operation, &self.config.member.node, holdings, serves, &self.fences)
+        });
+        match admission {
             Ok(()) => Some(operation),
             Err(refusal) => {
                 asker.refuse(refusal, self.step(), out);
