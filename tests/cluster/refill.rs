@@ -120,7 +120,11 @@ fn an_old_copy_of_a_folder_is_recognised_set_aside_and_refilled() {
     copy_dir(&copy, &folder);
     cluster.run_dev();
     wait_refilled(&cluster, 0);
-    assert!(beside(&cluster.nodes[0]).iter().any(|name| name == "data.aside-1"));
+    let aside = fs::canonicalize(&cluster.nodes[0].folder).unwrap().join("data.aside-1");
+    assert!(aside.is_dir());
+    // The process that set it aside is another than the one that tells.
+    let told = &cluster.nodes[0].page("/ready")["notes"]["set_aside"];
+    assert_eq!(*told, serde_json::json!([aside]));
     block_on(holds_all_alone(&cluster, 0, 2));
 }
 

@@ -122,6 +122,11 @@ pub struct CopiesSummary {
     pub joining: BTreeSet<PartitionId>,
     /// How many of those have no other replica to be refilled from.
     pub alone: u32,
+    /// How many of them wait for another replica that has not given its copy for long.
+    pub waiting: u32,
+    /// By node, how many of them wait for its copy: it can't be reached, or it does not answer for that copy either. Two that
+    /// lost the same partition wait for each other.
+    pub awaited: BTreeMap<NodeId, u32>,
     /// How often each group lost what it held, since the machine was built; a loss that an earlier one had not yet come to
     /// the end of counts too.
     pub losses: BTreeMap<Group, u32>,

@@ -167,7 +167,9 @@ impl Replica {
     /// Tells the node how the copies are, when that has changed.
     pub(crate) fn publish_copies(&mut self, out: &mut Outbox) {
         let Some(holdings) = &self.holdings else { return };
-        let mut summary = CopiesSummary { losses: self.losses.clone(), ..CopiesSummary::default() };
+        let (waiting, awaited) = self.refill.awaited();
+        let losses = self.losses.clone();
+        let mut summary = CopiesSummary { losses, waiting, awaited, ..CopiesSummary::default() };
         for partition in holdings.held() {
             if self.copies.serves(partition) {
                 summary.serving += 1;

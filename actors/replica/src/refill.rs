@@ -2,7 +2,8 @@
 //! what a coordinator sends, and durable before the next one is asked for.
 //!
 //! Keeps: a partition answers again only when enough of the others were read whole (see [`crate::sources`]). A restart
-//! begins its partitions anew: what was merged stays. One page is out for a partition, few partitions are worked on at once.
+//! begins its partitions anew: what was merged stays. One page is out for a partition, few partitions are worked on at once;
+//! one that can't go on gives its place to another.
 
 use crate::operation::{Asker, Operation, Task};
 use crate::replica::{Phase, Replica};
@@ -23,6 +24,10 @@ const PACE_MS: u64 = 4;
 /// After a source that did not give its page, it is left alone for so long, doubled each time up to the longest.
 const PAUSE_MS: u64 = 50;
 const PAUSE_MS_MAX: u64 = 2000;
+/// A source that has not given its page for so long is told of: a restart does not take as long.
+const AWAITED_MS: u64 = 10_000;
+/// Between two looks at who is waited for.
+const LOOK_GAP_MS: u64 = 1000;
 /// A group of partitions that was lost before is left alone for so long, doubled with each loss up to the longest: where
 /// the disk is bad, all of it would be fetched and lost again without end.
 const LOST_AGAIN_MS: u64 = 100;
@@ -47,6 +52,8 @@ enum Wait {
 struct Trouble {
     times: u32,
     until: Tick,
+    /// Since when it gives none, if that is its own doing.
+    owes_since: Option<Tick>,
 }
 
 /// A partition that is being refilled.
@@ -75,7 +82,20 @@ pub(crate) struct Refill {
     works: BTreeMap<PartitionId, Work>,
     /// Those that wait for it, and those of them that are worked on.
     waiting: BTreeMap<PartitionId, Waiting>,
+    /// Those that no source gives a page to just now: they keep what they know, and wait for a place again.
+    parked: BTreeMap<PartitionId, Work>,
     last: u64,
+    /// When it was last looked at who is waited for.
+    looked_at: Tick,
+}
+
+/// Whose fault it is that a page did not become durable here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It did not come.
+    Source,
+    /// It could not be merged.
+    Own,
 }
 
 /// What is to be done for a partition.
@@ -104,8 +124,13 @@ impl Work {
     }
 
     /// The source did not give its page, or not all of it became durable: it is asked for that page again, after a while.
-    fn failed(&mut self, source: NodeId, now: Tick) {
-        let trouble = self.trouble.entry(source).or_insert(Trouble { times: 0, until: now });
+    fn failed(&mut self, source: NodeId, now: Tick, fault: Fault) {
+        let trouble =
+            self.trouble.entry(source).or_insert(Trouble { times: 0, until: now, owes_since: None });
+        trouble.owes_since = match fault {
+            Fault::Source => trouble.owes_since.or(Some(now)),
+            Fault::Own => None,
+        };
         let pause_ms = doubled(PAUSE_MS, trouble.times, PAUSE_MS_MAX);
         trouble.times = trouble.times.saturating_add(1);
         trouble.until = now.plus_ms(pause_ms);
@@ -118,8 +143,61 @@ impl Refill {
     pub fn forget(&mut self, partitions: impl Iterator<Item = PartitionId>) {
         for partition in partitions {
             self.works.remove(&partition);
+            self.parked.remove(&partition);
             self.waiting.remove(&partition);
         }
+    }
+
+    /// No source gives this partition a page just now: others get its place until one is to be asked again.
+    fn park(&mut self, partition: PartitionId) {
+        let Some(work) = self.works.remove(&partition) else { return };
+        if let Some(waiting) = self.waiting.get_mut(&partition) {
+            waiting.from = work.due();
+        }
+        self.parked.insert(partition, work);
+    }
+
+    /// Gives free places to those that wait longest: who was never asked about comes before who could not be read.
+    fn give_places(&mut self, now: Tick, wanted: &[PartitionId]) {
+        let is_idle = |partition: &&PartitionId| !self.works.contains_key(partition);
+        let due = |partition: &PartitionId| {
+            self.waiting.get(partition).map(|waiting| (waiting.from, *partition))
+        };
+        let mut due: Vec<(Tick, PartitionId)> =
+            wanted.iter().filter(is_idle).filter_map(due).filter(|(from, _)| *from <= now).collect();
+        due.sort_unstable();
+        due.truncate(ACTIVE_MAX.saturating_sub(self.works.len()));
+        for (_, partition) in due {
+            let work = self.parked.remove(&partition).unwrap_or_else(|| Work::new(now));
+            self.works.insert(partition, work);
+        }
+    }
+
+    /// How many partitions wait for a source that has not given its page for long, and by source how many.
+    pub fn awaited(&self) -> (u32, BTreeMap<NodeId, u32>) {
+        let (mut partitions, mut by_node) = (0, BTreeMap::new());
+        let owes_long = |trouble: &Trouble| {
+            trouble.owes_since.is_some_and(|since| self.looked_at.since_us(since) >= AWAITED_MS * 1000)
+        };
+        for work in self.works.values().chain(self.parked.values()) {
+            let owing = work.trouble.iter().filter(|(_, trouble)| owes_long(trouble));
+            let mut is_waiting = false;
+            for (node, _) in owing {
+                is_waiting = true;
+                *by_node.entry(*node).or_default() += 1;
+            }
+            partitions += u32::from(is_waiting);
+        }
+        (partitions, by_node)
+    }
+
+    /// Whether it is time to look again at who is waited for.
+    fn looks(&mut self, now: Tick) -> bool {
+        let looks = now.since_us(self.looked_at) >= LOOK_GAP_MS * 1000;
+        if looks {
+            self.looked_at = now;
+        }
+        looks
     }
 
     fn next_op(&mut self) -> u64 {
@@ -164,10 +242,14 @@ impl Replica {
             self.next_page(now, partition, out);
         }
         self.save_copies_if_due(out);
+        if self.refill.looks(now.tick) {
+            self.publish_copies(out);
+        }
     }
 
     fn begin_refilling(&mut self, now: Now) {
         let Some(holdings) = &self.holdings else { return };
+        let mut to_refill = Vec::new();
         for partition in self.copies.joining() {
             let wanted = holdings.holds(*partition)
                 && !holdings.is_alone(*partition)
@@ -176,20 +258,19 @@ impl Replica {
             if wanted {
                 let losses = self.losses.get(&anser_storage::group_of(*partition)).copied().unwrap_or(0);
                 let from = now.tick.plus_ms(pause_after(losses));
-                let waiting = Waiting { since: now.tick, from };
-                let waiting = *self.refill.waiting.entry(*partition).or_insert(waiting);
-                if self.refill.works.len() < ACTIVE_MAX && waiting.from <= now.tick {
-                    self.refill.works.entry(*partition).or_insert_with(|| Work::new(now.tick));
-                }
+                self.refill.waiting.entry(*partition).or_insert(Waiting { since: now.tick, from });
+                to_refill.push(*partition);
             }
         }
+        self.refill.give_places(now.tick, &to_refill);
     }
 
     /// Asks for a partition's next page, of the present source or of another; or it is complete.
     fn next_page(&mut self, now: Now, partition: PartitionId, out: &mut Outbox) {
         let Some(work) = self.refill.works.get_mut(&partition) else { return };
         match work.wait {
-            Wait::Page { source, .. } | Wait::Merge { source, .. } => work.failed(source, now.tick),
+            Wait::Page { source, .. } => work.failed(source, now.tick, Fault::Source),
+            Wait::Merge { source, .. } => work.failed(source, now.tick, Fault::Own),
             Wait::Pause(_) => {}
         }
         match self.next_step(now, partition) {
@@ -199,7 +280,10 @@ impl Replica {
                 self.copies.finish(partition);
                 self.begin_refilling(now);
             }
-            Next::Nothing => {}
+            Next::Nothing => {
+                self.refill.park(partition);
+                self.begin_refilling(now);
+            }
         }
     }
 
@@ -295,13 +379,13 @@ impl Replica {
             }
             (Wait::Page { source, op: asked, .. }, Body::Refused(_)) if *asked == op.seq => {
                 let source = *source;
-                work.failed(source, now.tick);
+                work.failed(source, now.tick, Fault::Source);
                 self.next_page(now, partition, out);
             }
             // There is no room here just now. What was merged of the page stays.
             (Wait::Merge { source, op: asked, .. }, Body::Refused(_)) if *asked == op.seq => {
                 let source = *source;
-                work.failed(source, now.tick);
+                work.failed(source, now.tick, Fault::Own);
             }
             // Late, or of an earlier attempt.
             (Wait::Pause(_) | Wait::Page { .. } | Wait::Merge { .. }, _) => {}
@@ -324,7 +408,7 @@ impl Replica {
         let Wait::Page { source, .. } = work.wait else { return };
         let last = entries.last().map(|entry| entry.place.clone());
         if more && last.is_none() {
-            work.failed(source, now.tick);
+            work.failed(source, now.tick, Fault::Source);
             return;
         }
         // A source may hold keys of keyspaces that are not kept here.

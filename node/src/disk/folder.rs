@@ -117,14 +117,26 @@ pub(super) struct Folder {
     pub created: bool,
 }
 
+/// The names that a folder is set aside under.
+fn asides(real: &Path) -> impl Iterator<Item = PathBuf> {
+    (1..=ASIDE_MAX).map(|number| {
+        let mut name = real.to_path_buf().into_os_string();
+        name.push(format!(".aside-{number}"));
+        PathBuf::from(name)
+    })
+}
+
+/// The folders that were set aside from this place, at this start or an earlier one, and are there still.
+pub fn set_aside_before(dir: &Path) -> Vec<PathBuf> {
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    asides(&real).filter(|aside| aside.is_dir()).collect()
+}
+
 /// Renames a folder that can't be trusted to a free name beside it, for an operator to look at; nothing in it is changed.
 pub fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
     let io = |error: io::Error| OpenError::io(dir, &error);
     let real = dir.canonicalize().map_err(io)?;
-    for number in 1..=ASIDE_MAX {
-        let mut name = real.clone().into_os_string();
-        name.push(format!(".aside-{number}"));
-        let aside = PathBuf::from(name);
+    for aside in asides(&real) {
         if !aside.exists() {
             fs::rename(&real, &aside).map_err(|error| match error.kind() {
                 ErrorKind::ResourceBusy => OpenError::Failed {

@@ -24,12 +24,12 @@ mod works;
 #[cfg(test)]
 mod tests;
 
-pub use folder::{FORMAT, OpenError, set_aside};
+pub use folder::{FORMAT, OpenError, set_aside, set_aside_before};
 pub use port::{Asker, DiskHandle, FeedbackSink};
 
 use anser_model::{FolderId, NodeId};
 use port::Port;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use works::Works;
@@ -120,20 +120,19 @@ impl Disk {
         })
     }
 
-    /// The same; a folder that can't be trusted is set aside, never deleted, and a new one is made in its place. Where it is
-    /// then.
+    /// The same; a folder that can't be trusted is set aside, never deleted, and a new one is made in its place.
     pub fn open_or_set_aside(
         dir: &Path,
         config: &DiskConfig,
         sink: &Arc<dyn FeedbackSink>,
-    ) -> Result<(OpenedFolder, Option<PathBuf>), OpenError> {
+    ) -> Result<OpenedFolder, OpenError> {
         match Disk::open(dir, config, sink.clone()) {
             Err(error @ OpenError::Damaged { .. }) => {
                 let aside = folder::set_aside(dir)?;
                 tracing::error!("{error}; it is {} now, and an empty one takes its place", aside.display());
-                Ok((Disk::open(dir, config, sink.clone())?, Some(aside)))
+                Disk::open(dir, config, sink.clone())
             }
-            opened => opened.map(|opened| (opened, None)),
+            opened => opened,
         }
     }
 

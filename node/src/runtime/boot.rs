@@ -3,6 +3,7 @@
 //! Keeps: nothing is served before what it needs is there; a signal ends the process within ten seconds, in order: no more
 //! requests, answers out, disk synced.
 
+use super::awaited;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::heap;
@@ -129,6 +130,7 @@ struct Node {
     watchdog: Watchdog,
     seeds: JoinHandle<()>,
     room: JoinHandle<()>,
+    awaited: JoinHandle<()>,
     pages: JoinHandle<std::io::Result<()>>,
 }
 
@@ -144,7 +146,7 @@ impl Node {
         let page = metrics::install()?;
         let clock = Clock::new();
         let switchboard = Arc::new(Switchboard::new(identity.node, clock));
-        let (opened, aside) = open_disk(&config, identity.node, &switchboard)?;
+        let opened = open_disk(&config, identity.node, &switchboard)?;
         let (disk, member) = (opened.disk, Member { node: identity.node, folder: opened.folder });
         switchboard.set_shards(opened.shards);
         switchboard.set_disk(disk.handle());
@@ -159,7 +161,7 @@ impl Node {
             address: config.advertise,
             switchboard: switchboard.clone(),
             draining: AtomicBool::new(false),
-            aside,
+            set_aside: disk::set_aside_before(&config.data_dir),
             certificate_expires_at_s: credentials.expires_at_s(),
         });
         let pages = tokio::spawn(http::serve(listener, view.clone(), page));
@@ -170,8 +172,9 @@ impl Node {
         let reserve = reserve(&config, opened.shards);
         let room =
             tokio::task::spawn_local(room::watch(config.data_dir.clone(), reserve, switchboard.clone()));
+        let awaited = tokio::task::spawn_local(awaited::watch(switchboard.clone()));
         let seeds = tokio::task::spawn_local(dial_seeds(config, switchboard.clone(), network.handle()));
-        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, room, pages })
+        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, room, awaited, pages })
     }
 
     /// No more requests, answers out, disk synced; the pages last, so that they tell of it.
@@ -179,6 +182,7 @@ impl Node {
         self.view.draining.store(true, Ordering::Relaxed);
         self.seeds.abort();
         self.room.abort();
+        self.awaited.abort();
         drain(&self.switchboard).await;
         let closing = async {
             self.network.close().await;
@@ -215,11 +219,7 @@ fn check_name(config: &Config, identity: &Identity) -> Result<()> {
 }
 
 /// Opens the data folder; a new one gets a shard for each processor that the network's thread leaves free.
-fn open_disk(
-    config: &Config,
-    node: NodeId,
-    switchboard: &Arc<Switchboard>,
-) -> Result<(OpenedFolder, Option<PathBuf>)> {
+fn open_disk(config: &Config, node: NodeId, switchboard: &Arc<Switchboard>) -> Result<OpenedFolder> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let shards = u32::try_from(processors - 1).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
     let budget = Budget::of(config.memory_bytes, shards);

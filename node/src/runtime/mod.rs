@@ -4,6 +4,7 @@
 //! coordinator: they talk once a request), one `shard` thread for each replica, the disk's own, and the main thread for
 //! HTTP and signals.
 
+mod awaited;
 mod boot;
 mod budget;
 mod clock;

@@ -7,6 +7,7 @@ use anser_proto::Envelope;
 use anser_quic::{ClusterCell, Direction, NetworkHandle, Traffic};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// A line of progress comes with so many partitions refilled.
@@ -33,6 +34,8 @@ pub(super) struct Known {
     pub(super) serving: BTreeMap<u32, bool>,
     /// How the shards' copies are.
     pub(super) copies: BTreeMap<u32, Arc<CopiesSummary>>,
+    /// Since when copies wait for others that don't give theirs.
+    pub(super) waiting_since: Option<Instant>,
     /// What its data folder is worth, once others said so.
     pub(super) folder: Option<FolderTrust>,
 }
@@ -44,6 +47,12 @@ impl Known {
             let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
             (serving + count(copies.serving), joining + copies.joining.len(), alone + count(copies.alone))
         })
+    }
+
+    /// A peer's name, for people; its id where the ring does not name it.
+    pub(super) fn name_of(&self, node: &NodeId) -> String {
+        let entry = self.record.as_ref().and_then(|record| record.entry(node));
+        entry.map_or_else(|| node.short(), |entry| entry.name.as_str().to_owned())
     }
 }
 
@@ -89,6 +98,8 @@ impl PeerBook {
             Fact::CopiesChanged { shard, copies } => {
                 tell_progress(*shard, known.copies.get(shard).map(AsRef::as_ref), copies);
                 known.copies.insert(*shard, copies.clone());
+                let waits = known.copies.values().any(|copies| copies.waiting > 0);
+                known.waiting_since = known.waiting_since.or_else(|| Some(Instant::now())).filter(|_| waits);
             }
             Fact::FolderJudged(trust) => {
                 known.folder = Some(*trust);
@@ -134,13 +145,6 @@ impl PeerBook {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A peer's name, for people; its id where the ring does not name it.
-    fn name_of(&self, node: &NodeId) -> String {
-        let known = self.lock();
-        let entry = known.record.as_ref().and_then(|record| record.entry(node));
-        entry.map_or_else(|| node.short(), |entry| entry.name.as_str().to_owned())
-    }
-
     /// Brings the wire's metrics up to date.
     pub(super) fn refresh_metrics(&self) {
         let Some(network) = self.network.get() else { return };
@@ -152,7 +156,7 @@ impl PeerBook {
             }
         }
         for (node, rtt) in network.rtts() {
-            metrics::gauge!("anser_wire_rtt_seconds", "peer" => self.name_of(&node)).set(rtt.as_secs_f64());
+            metrics::gauge!("anser_wire_rtt_seconds", "peer" => self.lock().name_of(&node)).set(rtt.as_secs_f64());
         }
     }
 }

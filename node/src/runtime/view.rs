@@ -1,5 +1,6 @@
 //! What the operator's pages show of this node.
 
+use super::awaited::Awaited;
 use super::switchboard::Switchboard;
 use crate::http::View;
 use anser_machine::FolderTrust;
@@ -19,8 +20,8 @@ pub(super) struct NodeView {
     pub(super) switchboard: Arc<Switchboard>,
     /// Whether it was told to stop.
     pub(super) draining: AtomicBool,
-    /// Where its data folder is that could not be trusted, if that was set aside at this start.
-    pub(super) aside: Option<PathBuf>,
+    /// Where data folders are that were set aside, at this start or an earlier one, since they could not be trusted.
+    pub(super) set_aside: Vec<PathBuf>,
     /// When its certificate expires, in seconds since 1970.
     pub(super) certificate_expires_at_s: i64,
 }
@@ -45,13 +46,7 @@ impl View for NodeView {
         }
         let known = self.switchboard.peers().known();
         if known.record.is_none() {
-            return Err(match &self.aside {
-                Some(aside) => format!(
-                    "its data folder could not be trusted and is {} now; it waits to hear of its cluster from its seeds",
-                    aside.display()
-                ),
-                None => "it is in no cluster yet: run `anser init`".to_owned(),
-            });
+            return Err(unknown_cluster(&self.set_aside));
         }
         match known.folder {
             Some(FolderTrust::Sound) => {}
@@ -71,8 +66,10 @@ impl View for NodeView {
         }
         let (copies, joining, alone) = known.copies();
         if copies == 0 && joining > alone {
+            let awaited = Awaited::of(&known).map(|awaited| format!("; {}", awaited.words()));
             return Err(format!(
-                "its copies are refilled from other replicas: {joining} partitions are left"
+                "its copies are refilled from other replicas: {joining} partitions are left{}",
+                awaited.unwrap_or_default()
             ));
         }
         if alone > 0 {
@@ -90,7 +87,8 @@ impl View for NodeView {
         let serving = if serves { serving } else { 0 };
         json!({
             "partitions": { "serving": serving, "joining": joining, "alone": alone },
-            "set_aside": self.aside.as_ref().map(|aside| aside.display().to_string()),
+            "waiting": Awaited::of(&known).map(|awaited| awaited.document()),
+            "set_aside": self.set_aside.iter().map(|aside| aside.display().to_string()).collect::<Vec<_>>(),
         })
     }
 
@@ -176,5 +174,29 @@ impl View for NodeView {
         metrics::gauge!("anser_partitions", "state" => "joining").set(joining as f64);
         metrics::gauge!("anser_partitions", "state" => "serving").set(serving as f64);
         metrics::gauge!("anser_partitions", "state" => "starting").set(starting as f64);
+    }
+}
+
+/// Why a node whose data folder knows of no cluster does not serve.
+fn unknown_cluster(set_aside: &[PathBuf]) -> String {
+    let waits = "it waits to hear of its cluster from its seeds ([cluster] seeds)";
+    let folders: Vec<String> = set_aside.iter().map(|aside| aside.display().to_string()).collect();
+    if folders.is_empty() {
+        format!("it is in no cluster yet: run `anser init`; if it was in one, its data folder is empty, and {waits}")
+    } else {
+        format!("its data folder is a new one, since what was there could not be trusted and is {} now; {waits}", folders.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_with_a_folder_set_aside_is_not_told_to_be_founded() {
+        assert!(unknown_cluster(&[]).starts_with("it is in no cluster yet: run `anser init`; if it was in one"));
+        let reason = unknown_cluster(&["/d/data.aside-1".into(), "/d/data.aside-2".into()]);
+        assert!(reason.contains("is /d/data.aside-1, /d/data.aside-2 now"), "{reason}");
+        assert!(!reason.contains("init"), "{reason}");
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use anser_machine::TableId;
 use anser_model::PartitionId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The ring is of 8 partitions; the folder is not the one that it names.
 fn foreign_config(copy_life: u64) -> ReplicaConfig {
@@ -357,4 +357,74 @@ fn a_silent_replica_is_left_out_when_no_operation_can_last_that_long() {
     assert_eq!((bench.copies.serving, bench.copies.joining.len()), (0, 8));
     pass(&mut bench, 12_000);
     assert_eq!((bench.copies.serving, bench.copies.joining.len()), (8, 0));
+}
+
+/// Two of three lost what they held: they wait for each other, and it is told who waits for whom.
+#[test]
+fn who_is_waited_for_is_told_once_it_has_given_nothing_for_long() {
+    let mut bench = Bench::warm(foreign_config(1), FakeDisk::default());
+    let lost = member(3).node;
+    let pass = |bench: &mut Bench, ms: u64| {
+        for _ in 0..ms / 100 {
+            bench.pass_ms(100);
+            for asked in others_are_empty(bench, |asked| asked.to.node == lost) {
+                bench.answer(&asked, refused(Refusal::NotServing));
+            }
+        }
+    };
+    pass(&mut bench, 9_000);
+    assert_eq!((bench.copies.joining.len(), bench.copies.waiting), (8, 0), "anybody may be away for a while");
+    pass(&mut bench, 4_000);
+    assert_eq!((bench.copies.joining.len(), bench.copies.waiting), (8, 8));
+    assert_eq!(bench.copies.awaited, BTreeMap::from([(lost, 8)]), "the other one was read");
+    pass(&mut bench, 100_000);
+    assert_eq!((bench.copies.serving, bench.copies.waiting), (0, 8), "for ever");
+    for _ in 0..30 {
+        bench.pass_ms(100);
+        others_are_empty(&mut bench, |_| false);
+    }
+    assert_eq!((bench.copies.serving, bench.copies.waiting), (8, 0));
+    assert!(bench.copies.awaited.is_empty());
+}
+
+/// Nodes 1 to 4 in one data centre, three replicas.
+fn ring_of_four() -> Record {
+    let first = ring().roster.remove(0);
+    let entry = |node: u8| RosterEntry {
+        member: member(node),
+        name: NodeName::new(format!("n{node}")).unwrap(),
+        ..first.clone()
+    };
+    Record::genesis(Founding {
+        cluster: ClusterId([9; 16]),
+        cluster_name: "test".into(),
+        roster: (1..=4).map(entry).collect(),
+        partitions: 64,
+        seed: 7,
+        mac_key: [1; 32],
+    })
+    .unwrap()
+}
+
+#[test]
+fn partitions_that_cannot_be_refilled_keep_no_others_waiting() {
+    let mut bench = Bench::cold(foreign_config(1), FakeDisk::default());
+    let ring = ring_of_four();
+    bench.ring = Arc::new(ring.clone());
+    bench.adopt_ring();
+    bench.timeout();
+    bench.recover();
+    let away = member(4);
+    for _ in 0..50 {
+        bench.pass_ms(100);
+        others_are_empty(&mut bench, |asked| asked.to.node == away.node);
+    }
+    let needs_it = |partition: u16| {
+        let mut replicas = ring.old.replicas(&ring.keyspaces[0].replicas, PartitionId(partition));
+        let all: Vec<Member> = replicas.by_ref().copied().collect();
+        all.contains(&member(1)) && all.contains(&away)
+    };
+    let expected: BTreeSet<PartitionId> = (0..64).filter(|at| needs_it(*at)).map(PartitionId).collect();
+    assert!(expected.len() > 8, "more than are worked on at once");
+    assert_eq!((bench.copies.joining.clone(), bench.copies.serving > 8), (expected, true));
 }
