@@ -66,7 +66,6 @@ pub async fn serve(
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {
     pages.view.refresh_metrics();
-    pages.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render())
         .into_response()
 }

@@ -129,6 +129,7 @@ struct Node {
     watchdog: Watchdog,
     seeds: JoinHandle<()>,
     room: JoinHandle<()>,
+    samples: JoinHandle<()>,
     pages: JoinHandle<std::io::Result<()>>,
 }
 
@@ -162,6 +163,7 @@ impl Node {
             aside,
             certificate_expires_at_s: credentials.expires_at_s(),
         });
+        let samples = tokio::spawn(metrics::sum_up(page.clone(), metrics::SUM_UP_INTERVAL));
         let pages = tokio::spawn(http::serve(listener, view.clone(), page));
         tracing::info!(
             node = identity.name, id = %identity.node, folder = %member.folder, quic = %config.quic,
@@ -171,7 +173,7 @@ impl Node {
         let room =
             tokio::task::spawn_local(room::watch(config.data_dir.clone(), reserve, switchboard.clone()));
         let seeds = tokio::task::spawn_local(dial_seeds(config, switchboard.clone(), network.handle()));
-        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, room, pages })
+        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, room, samples, pages })
     }
 
     /// No more requests, answers out, disk synced; the pages last, so that they tell of it.
@@ -187,6 +189,7 @@ impl Node {
                 handle.stop();
             }
             let closed = tokio::task::spawn_blocking(move || self.disk.close()).await;
+            self.samples.abort();
             self.pages.abort();
             closed.context("closing the disk")
         };
