@@ -21,6 +21,12 @@ const COLLECT_INTERVAL_MS: u64 = 200;
 /// The cache of the log's database.
 const LOG_CACHE_BYTES: u64 = 1 << 20;
 
+/// How often a leaf that was read is looked at again. sled lets go of leaves, in each of 256 parts of its cache, only after 64
+/// looks: leaves that are read once would stay by the thousands, ten times what its cache may hold.
+const LOOKS: usize = 3;
+/// Leaves of smaller values are small themselves.
+const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
+
 /// The two databases.
 #[derive(Debug)]
 pub struct SledTrees {
@@ -179,6 +185,11 @@ impl Trees for SledTrees {
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(None) };
         let value = tree.get(key).map_err(of_sled)?;
+        if value.as_ref().is_some_and(|value| value.len() >= LOOKS_VALUE_BYTES_MIN) {
+            for _ in 0..LOOKS {
+                tree.contains_key(key).map_err(of_sled)?;
+            }
+        }
         // Without a copy: sled shares what it has read.
         Ok(value.map(Bytes::from_owner))
     }
