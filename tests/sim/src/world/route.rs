@@ -101,7 +101,7 @@ impl World {
             return false;
         }
         let passage = self.network.pass(from, to, envelope.body.class(), may_double(&envelope.body));
-        let Passage::Arrives { us, again_us, late } = passage else {
+        let Passage::Arrives { us, again_us, late } = self.aimed(from, to, envelope, passage) else {
             self.coverage.inject(Injected::Lost);
             return false;
         };
