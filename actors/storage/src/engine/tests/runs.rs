@@ -86,6 +86,18 @@ fn a_page_is_fetched_at_once_and_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn a_page_that_is_here_in_part_asks_for_the_rest() {
+    let fetched = |model: &mut Model| page(model, &mut Scan::new(PartitionId(0), None, 1000, 20_000)).1;
+    let all = fetched(&mut settled(300, 200_000));
+    let mut model = settled(300, 200_000);
+    let mut ordered: Vec<u16> = (0..300).map(|number| number * 3).collect();
+    ordered.sort_by_key(|number| key(*number));
+    batch(&mut model, &ordered[..30], &mut |_, _| ());
+    let rest = fetched(&mut model);
+    assert!(rest.len() == 1 && 2 * rest[0] <= all[0], "{rest:?} of {all:?}");
+}
+
+#[test]
 fn a_page_of_a_table_that_has_little_of_it_asks_for_little() {
     let mut model = settled(300, 0);
     // Newer states of a few keys, in a table of their own.
