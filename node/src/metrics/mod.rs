@@ -21,6 +21,8 @@ const SECONDS: [f64; 17] = [
 /// Seconds of one machine step: 0.5 microseconds to 0.1 seconds.
 const STEP_SECONDS: [f64; 9] =
     [0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_02, 0.000_1, 0.001, 0.01, 0.1];
+/// Seconds for which an actor holds its thread: 20 microseconds to 0.5 seconds.
+const HELD_SECONDS: [f64; 7] = [0.000_02, 0.000_1, 0.001, 0.01, 0.05, 0.1, 0.5];
 /// Counts of things that come together.
 const COUNTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0];
 
@@ -34,6 +36,7 @@ pub fn install() -> Result<PrometheusHandle> {
         .set_buckets_for_metric(full("anser_request_seconds"), &SECONDS)?
         .set_buckets_for_metric(full("anser_commit_seconds"), &SECONDS)?
         .set_buckets_for_metric(full("anser_actor_handle_seconds"), &STEP_SECONDS)?
+        .set_buckets_for_metric(full("anser_actor_drain_seconds"), &HELD_SECONDS)?
         .set_buckets_for_metric(full("anser_commit_batch"), &COUNTS)?
         .set_buckets_for_metric(full("anser_siblings"), &COUNTS)?
         .build_recorder();

@@ -150,6 +150,11 @@ impl View for NodeView {
         found.map(anser_host::Handle::inject_panic).is_some()
     }
 
+    #[cfg(feature = "faults")]
+    fn slow_disk(&self, delay_ms: u64) {
+        self.switchboard.slow_disk(delay_ms);
+    }
+
     fn refresh_metrics(&self) {
         metrics::gauge!("anser_certificate_expiry_seconds").set(self.certificate_expires_at_s as f64);
         self.switchboard.peers().refresh_metrics();

@@ -124,6 +124,24 @@ fn voids_make_a_page_ask_for_more_and_more() {
 }
 
 #[test]
+fn a_long_run_is_asked_for_in_two_halves_and_a_short_one_at_once() {
+    let mut model = settled(300, 0);
+    let mut runs_of =
+        |bytes_max: usize| match model.engine.scan(&mut Scan::new(PartitionId(0), None, 1000, bytes_max)) {
+            Scanned::Fetch(runs) => {
+                runs.iter().map(|run| model.store.fetch_run(run).len()).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(runs_of(20_000).len(), 1);
+    let halves = runs_of(60_000);
+    assert_eq!(halves.len(), 2);
+    assert!(halves[0].abs_diff(halves[1]) <= 1, "{halves:?}");
+    let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 60_000));
+    assert_eq!((page.entries.len(), rounds.len()), (125, 1), "both halves are of the page");
+}
+
+#[test]
 fn a_run_ends_with_its_bytes() {
     let limits = Limits { memtable_bytes: 900_000, frozen_max: 2, cache_bytes: 0 };
     let mut model = Model::new(limits);
@@ -131,7 +149,8 @@ fn a_run_ends_with_its_bytes() {
     model.flush();
     let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 600_000));
     assert_eq!(page.entries.len(), 15);
-    let most = anser_machine::FETCH_BYTES_MAX / 40_000 + 1;
+    // Of each half.
+    let most = 2 * (anser_machine::FETCH_BYTES_MAX / 40_000 + 1);
     assert!(rounds.iter().all(|blocks| *blocks <= most), "{rounds:?} of {most}");
 }
 
