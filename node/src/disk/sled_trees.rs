@@ -24,7 +24,7 @@ const LOG_CACHE_BYTES: u64 = 1 << 20;
 
 /// How often a leaf that was read is looked at again. sled lets go of leaves, in each of 256 parts of its cache, only after 64
 /// looks: leaves that are read once would stay by the thousands, ten times what its cache may hold.
-const LOOKS: usize = 3;
+const LOOKS: usize = 7;
 /// Leaves of smaller values are small themselves.
 const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
 

@@ -5,7 +5,6 @@
 
 use super::budget::Budget;
 use super::clock::Clock;
-use super::heap;
 use super::restart;
 use super::room::{self, Space};
 use super::roster;
@@ -65,7 +64,6 @@ pub struct NodeArgs {
 
 /// Runs a node until it is told to stop.
 pub fn run(args: &NodeArgs) -> Result<()> {
-    heap::settle();
     let config = Config::load(&args.config)?;
     start_log(&config)?;
     let data_dir = config.data_dir.clone();

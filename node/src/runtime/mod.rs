@@ -7,7 +7,6 @@
 mod boot;
 mod budget;
 mod clock;
-mod heap;
 mod peers;
 mod restart;
 mod room;
