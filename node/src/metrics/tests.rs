@@ -1,3 +1,5 @@
+//! That samples are summed up though nobody asks for them.
+
 use super::sum_up;
 use metrics::{Recorder, histogram, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
