@@ -1,7 +1,7 @@
 //! Our storage engine beside fjall: the same work, in turn, with the same bytes of memtable and cache, on one file system.
 //!
 //! `cargo bench --bench engine`. What "our engine" is here, see `ours.rs`. Ratios within one run count; see the README.
-//! `write_bytes` of the process, until all background work is done, over bytes of keys and states is what writing costs.
+//! Bytes written by the process, until all background work is done, over bytes of keys and states are what writing costs.
 //! Deliberately absent: thresholds that fail.
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,8 @@ use bytes::Bytes;
 use floor::{RawFile, RawSled};
 use hdrhistogram::Histogram;
 use ours::Ours;
-use report::{Measured, Row};
+use report::{Measured, Row, Written};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use store::Store;
@@ -47,6 +48,8 @@ struct Sizes {
     turns: u64,
     /// Whether overwriting is left out, and what lies below.
     reads_only: bool,
+    /// A folder on the device whose writes are counted, if that is asked for.
+    device: Option<PathBuf>,
     /// For how long nothing must be written for the process to be quiet.
     quiet: Duration,
 }
@@ -79,6 +82,7 @@ fn main() {
         gets: setting("ENGINE_GETS", gets),
         turns,
         reads_only: setting("ENGINE_READS_ONLY", 0) != 0,
+        device: (setting("ENGINE_DEVICE", 0) != 0).then(|| env!("CARGO_TARGET_TMPDIR").into()),
         quiet: Duration::from_millis(quiet_ms),
     });
     let user_bytes =
@@ -113,9 +117,14 @@ fn main() {
     let rows = [load(&mut below), overwrite(&mut below)];
     rows.iter().for_each(|row| row.print_costs(user_bytes as u64));
     let [sled, _] = &mut below;
-    let mut measured = Measured::default();
-    reads(sled.as_mut(), &Choice::Uniform, 0, &mut measured);
-    println!("random get from the sled tree: {}", measured.latencies());
+    for (name, choice) in [("random", Choice::Uniform), ("zipfian", Choice::zipfian(sizes.records))] {
+        let mut measured = Measured::default();
+        (0..sizes.turns).for_each(|turn| reads(sled.as_mut(), &choice, turn, &mut measured));
+        println!("{name} get from the sled tree: {} us p50/p99/p99.9", measured.latencies());
+    }
+    let begun = Instant::now();
+    let keys = sled.scan() as f64;
+    println!("ordered scan of the sled tree: {:.0} ops/s", keys / begun.elapsed().as_secs_f64());
 }
 
 /// All rows of the two engines, printed as they come.
@@ -157,12 +166,12 @@ fn turns(
         let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
         for place in order {
             let (store, measured) = (stores[place].as_mut(), &mut row.measured[place]);
-            let before = (report::write_bytes(), store.filters());
+            let before = (Written::so_far(), store.filters());
             part(store, turn, measured);
             let working = Instant::now();
             store.settle(turn + 1 == count);
             measured.settling += working.elapsed();
-            measured.written += report::quiet() - before.0;
+            measured.written.add_since(before.0, report::quiet());
             measured.filters(before.1, store.filters());
             measured.on_disk = store::bytes_on_disk(store.dir());
         }

@@ -72,7 +72,8 @@ impl Ours {
     pub fn create(dir: &Path, memtable_bytes: usize, cache_bytes: usize) -> Ours {
         let (sender, answers) = channel();
         let sink = Arc::new(Sink(Mutex::new(sender)));
-        let sled_bytes = cache_bytes / 4;
+        // As a node shares its memory out: an eighth of it for its blocks, a sixteenth for sled.
+        let sled_bytes = cache_bytes / 3;
         let config = DiskConfig { cache_bytes: sled_bytes as u64, ..DiskConfig::new(NodeId([7; 16]), 1) };
         let disk = Disk::open(dir, &config, sink).unwrap().disk;
         let limits = Limits { memtable_bytes, frozen_max: 2, cache_bytes: cache_bytes - sled_bytes };

@@ -44,6 +44,18 @@ fn json_lines(cluster: &TestCluster) {
     assert_eq!(cluster.anser(&words).exits(0).json()["loaded"], 100);
     cluster.anser(&["get", "row-200"]).exits(1);
     assert_eq!(get(cluster, "row-201"), b"{\"id\":\"row-201\",\"n\":201}");
+    // Read back and compared: what is there, what never was, and what has changed since.
+    let verify = |from: &str| {
+        let file = file.to_str().unwrap();
+        cluster.anser(&["load", file, "--key-field", "id", "--verify", "--from", from, "--json"])
+    };
+    let report = verify("201").exits(0).json();
+    assert_eq!((&report["verified"], &report["failed"]), (&100.into(), &0.into()), "{report}");
+    let said = verify("200").exits(1);
+    assert!(said.err.contains("line 200") && said.err.contains("row-200"), "{}", said.err);
+    cluster.anser(&["put", "row-300", "another"]).exits(0);
+    let report = verify("201").exits(5).json();
+    assert_eq!((&report["verified"], &report["resume_from"]), (&99.into(), &300.into()), "{report}");
     cluster.anser(&["load", "/nowhere.jsonl"]).refused(2, &["/nowhere.jsonl"]);
     cluster.anser(&["load", file.to_str().unwrap(), "--key-field", "id", "--keyspace", "nowhere"]).exits(2);
 }

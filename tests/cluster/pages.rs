@@ -79,6 +79,7 @@ const GAUGES: &[(&str, Labels)] = &[
 ];
 const HISTOGRAMS: &[(&str, Labels)] = &[
     ("anser_actor_handle_seconds", &[("actor", ACTORS)]),
+    ("anser_actor_drain_seconds", &[("actor", ACTORS)]),
     ("anser_request_seconds", &[("op", OPS)]),
     ("anser_siblings", &[]),
     ("anser_commit_seconds", &[]),

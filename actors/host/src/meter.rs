@@ -1,7 +1,8 @@
 //! An actor's metrics, their handles looked up once. Every label of a closed set exists from the start, at 0.
 //!
-//! Counts are kept aside during a drain and added at its end; the histogram takes a drain's mean time an event, so that
-//! measuring costs two readings of the clock a drain and not two an event.
+//! Counts are kept aside during a drain and added at its end; one histogram takes a drain's mean time an event, so that
+//! measuring costs two readings of the clock a drain and not two an event, and another one the whole time, effects included,
+//! for which the actor held its thread.
 
 use crate::supervision::Cause;
 use anser_machine::Event;
@@ -34,6 +35,7 @@ pub(crate) struct Meter {
     tally: [u64; KINDS.len()],
     handled: u32,
     handle_seconds: Histogram,
+    drain_seconds: Histogram,
     restarts: [(Cause, Counter); Cause::ALL.len()],
 }
 
@@ -50,8 +52,9 @@ impl Meter {
         for counter in messages.iter().chain(restarts.iter().map(|(_, counter)| counter)) {
             counter.increment(0);
         }
-        let handle_seconds = metrics::histogram!("anser_actor_handle_seconds", "actor" => actor);
-        Meter { messages, tally: [0; KINDS.len()], handled: 0, handle_seconds, restarts }
+        let handle_seconds = metrics::histogram!("anser_actor_handle_seconds", "actor" => actor.clone());
+        let drain_seconds = metrics::histogram!("anser_actor_drain_seconds", "actor" => actor);
+        Meter { messages, tally: [0; KINDS.len()], handled: 0, handle_seconds, drain_seconds, restarts }
     }
 
     /// Notes an event.
@@ -67,6 +70,7 @@ impl Meter {
         if self.handled == 0 {
             return;
         }
+        self.drain_seconds.record(took.as_secs_f64());
         self.handle_seconds.record(took.as_secs_f64() / f64::from(self.handled));
         self.handled = 0;
         for (tally, counter) in self.tally.iter_mut().zip(&self.messages) {
@@ -189,7 +193,12 @@ mod tests {
         for cause in ["panic", "build", "effects"] {
             expected.push(format!("anser_actor_restarts_total replica {cause}"));
         }
-        for name in ["anser_actor_handle_seconds", "anser_actor_mailbox_depth", "anser_actor_up"] {
+        for name in [
+            "anser_actor_handle_seconds",
+            "anser_actor_drain_seconds",
+            "anser_actor_mailbox_depth",
+            "anser_actor_up",
+        ] {
             expected.push(format!("{name} replica"));
         }
         assert_eq!(registry.0.into_inner().expect("a registry"), expected);

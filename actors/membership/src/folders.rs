@@ -367,6 +367,17 @@ mod tests {
     const SOUND: Option<FolderTrust> = Some(FolderTrust::Sound);
 
     #[test]
+    fn a_sound_folder_is_judged_again_when_somebody_knows_that_it_was_further() {
+        let mut sound = own(10);
+        sound.hear(node(2), Trust::Sound, Some(Heard::Records(10)));
+        assert_eq!(sound.judge(Tick(0), Some(&[alive(2)])), SOUND);
+        sound.hear(node(2), Trust::Sound, Some(Heard::Records(10)));
+        assert!(!sound.is_undecided(), "no news");
+        sound.hear(node(2), Trust::Sound, Some(Heard::Records(11)));
+        assert!(sound.is_undecided());
+    }
+
+    #[test]
     fn a_folder_is_sound_once_all_others_said_so_or_did_not_answer_in_time() {
         let others = [alive(2), alive(3)];
         let mut asking = own(10);

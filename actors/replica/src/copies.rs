@@ -247,6 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refilled_while_another_is_saved_waits_for_its_own_save() {
+        let mut copies = Copies::default();
+        copies.fill(OWN, FORMER, partitions(&[0, 1]));
+        copies.finish(PartitionId(0));
+        copies.begin_save();
+        copies.finish(PartitionId(1));
+        assert!(copies.saved() && copies.is_save_due());
+        assert_eq!(joining(&copies), [1]);
+        copies.begin_save();
+        assert!(copies.saved() && !copies.is_save_due());
+        assert_eq!(joining(&copies), []);
+    }
+
+    #[test]
     fn what_is_lost_while_it_is_saved_as_refilled_is_lost() {
         let mut copies = Copies::default();
         copies.fill(OWN, FORMER, partitions(&[0, 1]));

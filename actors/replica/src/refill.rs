@@ -160,9 +160,8 @@ impl Refill {
     /// Gives free places to those that wait longest: who was never asked about comes before who could not be read.
     fn give_places(&mut self, now: Tick, wanted: &[PartitionId]) {
         let is_idle = |partition: &&PartitionId| !self.works.contains_key(partition);
-        let due = |partition: &PartitionId| {
-            self.waiting.get(partition).map(|waiting| (waiting.from, *partition))
-        };
+        let due =
+            |partition: &PartitionId| self.waiting.get(partition).map(|waiting| (waiting.from, *partition));
         let mut due: Vec<(Tick, PartitionId)> =
             wanted.iter().filter(is_idle).filter_map(due).filter(|(from, _)| *from <= now).collect();
         due.sort_unstable();

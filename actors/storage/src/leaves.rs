@@ -230,6 +230,22 @@ mod tests {
         assert_eq!(leaves, Leaves::default());
     }
 
+    #[test]
+    fn their_memory_is_counted_by_tree_and_by_leaf() {
+        let bytes = |trees: u32, leaves: u32| {
+            let mut all = Leaves::default();
+            for (keyspace, leaf) in (0..trees).flat_map(|tree| (0..leaves).map(move |leaf| (tree, leaf))) {
+                all.push(tree(1, keyspace), 2, Within(leaf << 24), Tally { hash: 1, keys: 1 });
+            }
+            all.bytes()
+        };
+        assert_eq!((bytes(0, 0), bytes(3, 5)), (0, 3 * bytes(1, 5)));
+        let of_leaf = (bytes(1, 9) - bytes(1, 1)) / 8;
+        // A number, a hash and a count.
+        assert!((4 + 16 + 8..=64).contains(&of_leaf), "{of_leaf}");
+        assert!(bytes(1, 1) > of_leaf, "the tree's own");
+    }
+
     fn any_leaves() -> impl Strategy<Value = Leaves> {
         let change = any::<(u32, u128, i64)>();
         let delta = (0..=6_u8, prop::collection::btree_map(any::<u32>(), change, 1..9));

@@ -17,6 +17,7 @@ mod merging;
 mod port;
 mod queue;
 mod sled_trees;
+mod slowness;
 mod tables;
 mod witness;
 mod works;

@@ -2,6 +2,7 @@
 //! folder.
 
 use super::queue::Queue;
+use super::slowness::Slowness;
 use anser_machine::{DiskRequest, Feedback, Frozen, Group, Lsn, TableId, Ticket};
 use anser_storage::store::log::Entry;
 use std::collections::BTreeMap;
@@ -83,6 +84,7 @@ pub(super) struct Port {
     pub commit: Queue<CommitJob>,
     pub tables: Queue<TableJob>,
     pub fetch: Queue<FetchJob>,
+    pub slowness: Slowness,
     sink: Arc<dyn FeedbackSink>,
     failed: AtomicBool,
     /// The newest life of each asker.
@@ -95,6 +97,7 @@ impl Port {
             commit: Queue::new(),
             tables: Queue::new(),
             fetch: Queue::new(),
+            slowness: Slowness::default(),
             sink,
             failed: AtomicBool::new(false),
             lives: Mutex::new(BTreeMap::new()),
@@ -146,6 +149,12 @@ pub struct DiskHandle {
 impl DiskHandle {
     pub(super) fn new(port: Arc<Port>) -> DiskHandle {
         DiskHandle { port }
+    }
+
+    /// Makes each read, write and sync of the disk take so much longer, from now on.
+    #[cfg(feature = "faults")]
+    pub fn slow_down(&self, delay_ms: u64) {
+        self.port.slowness.set(delay_ms);
     }
 
     /// Asks the disk, and never waits. One asker's appends and saves are carried out in order, and recovery after them.

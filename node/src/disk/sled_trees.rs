@@ -5,6 +5,7 @@
 //! `fdatasync`ed after it. A log message over a quarter of `segment_size` would go to `blobs/`, which is never synced:
 //! segments are large, values small, and that folder is checked to be empty.
 
+use super::slowness::Slowness;
 use anser_storage::store::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -21,11 +22,18 @@ const COLLECT_INTERVAL_MS: u64 = 200;
 /// The cache of the log's database.
 const LOG_CACHE_BYTES: u64 = 1 << 20;
 
+/// How often a leaf that was read is looked at again. sled lets go of leaves, in each of 256 parts of its cache, only after 64
+/// looks: leaves that are read once would stay by the thousands, ten times what its cache may hold.
+const LOOKS: usize = 7;
+/// Leaves of smaller values are small themselves.
+const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
+
 /// The two databases.
 #[derive(Debug)]
 pub struct SledTrees {
     log: Base,
     tables: Base,
+    slowness: Slowness,
 }
 
 /// An open sled database.
@@ -73,7 +81,13 @@ impl SledTrees {
     /// speak of.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledTrees, StoreError> {
         let [log, tables] = BASES.map(|name| dir.join(name));
-        Ok(SledTrees { log: Base::open(&log, LOG_CACHE_BYTES)?, tables: Base::open(&tables, cache_bytes)? })
+        let (log, tables) = (Base::open(&log, LOG_CACHE_BYTES)?, Base::open(&tables, cache_bytes)?);
+        Ok(SledTrees { log, tables, slowness: Slowness::default() })
+    }
+
+    /// The same, as slow as a test wants it.
+    pub(super) fn slowed_by(self, slowness: &Slowness) -> SledTrees {
+        SledTrees { slowness: slowness.clone(), ..self }
     }
 
     /// Whether no value has left sled's log.
@@ -177,13 +191,20 @@ impl Base {
 
 impl Trees for SledTrees {
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.slowness.hold();
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(None) };
         let value = tree.get(key).map_err(of_sled)?;
+        if value.as_ref().is_some_and(|value| value.len() >= LOOKS_VALUE_BYTES_MIN) {
+            for _ in 0..LOOKS {
+                tree.contains_key(key).map_err(of_sled)?;
+            }
+        }
         // Without a copy: sled shares what it has read.
         Ok(value.map(Bytes::from_owner))
     }
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.slowness.hold();
         self.of(tree).not_broken()?;
         if value.len() > VALUE_BYTES_MAX {
             return Err(StoreError::Failed(format!("a value of {} bytes for {tree}", value.len())));
@@ -192,12 +213,14 @@ impl Trees for SledTrees {
     }
 
     fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
+        self.slowness.hold();
         self.of(tree).not_broken()?;
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(()) };
         tree.remove(key).map(drop).map_err(of_sled)
     }
 
     fn walk(&self, tree: TreeName, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.slowness.hold();
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(()) };
         // Ends at the first error: sled's iterators can give errors for ever.
         for entry in &tree {
@@ -214,6 +237,7 @@ impl Trees for SledTrees {
     }
 
     fn drop_tree(&self, tree: TreeName) -> Result<(), StoreError> {
+        self.slowness.hold();
         self.of(tree).not_broken()?;
         let base = self.of(tree);
         base.open.write().unwrap_or_else(PoisonError::into_inner).remove(&tree);
@@ -221,6 +245,7 @@ impl Trees for SledTrees {
     }
 
     fn sync_part(&self, part: Part) -> Result<(), StoreError> {
+        self.slowness.hold();
         self.base(part).sync()
     }
 }

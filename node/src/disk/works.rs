@@ -39,7 +39,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Works {
     /// Opens the store of a folder, drops what doesn't count, and makes the segment that the log goes on in.
     pub fn open(folder: &Folder, config: &DiskConfig, port: Arc<Port>) -> Result<Works, StoreError> {
-        let trees = SledTrees::open(&folder.store, config.cache_bytes)?;
+        let trees = SledTrees::open(&folder.store, config.cache_bytes)?.slowed_by(&port.slowness);
         if folder.created {
             recovery::create(&trees)?;
             trees.sync()?;
@@ -126,7 +126,9 @@ impl Works {
 
     /// Notes how far the store has come, after the sync.
     pub fn note(&self, change: impl FnOnce(&mut Reached)) -> Result<(), StoreError> {
-        lock(&self.witness).note(change)
+        let mut witness = lock(&self.witness);
+        self.port.slowness.hold();
+        witness.note(change)
     }
 
     /// Changes the manifest, and drops the segments that are needless then.

@@ -30,6 +30,9 @@ pub trait View: Send + Sync + 'static {
     /// Makes an actor panic at its next step. Whether there is such an actor.
     #[cfg(feature = "faults")]
     fn inject_panic(&self, actor: &str, slot: u32) -> bool;
+    /// Makes each read, write and sync of the disk take so much longer.
+    #[cfg(feature = "faults")]
+    fn slow_disk(&self, delay_ms: u64);
     /// Brings gauges that are read from elsewhere up to date.
     fn refresh_metrics(&self);
 }
@@ -59,14 +62,15 @@ pub async fn serve(
             on_get(|State(pages): State<Pages>| async move { Json(pages.view.actors()) }),
         );
     #[cfg(feature = "faults")]
-    let router = router.route("/faults/panic/{actor}/{slot}", axum::routing::post(panic_page));
+    let router = router
+        .route("/faults/panic/{actor}/{slot}", axum::routing::post(panic_page))
+        .route("/faults/slow-disk/{delay_ms}", axum::routing::post(slow_disk_page));
     let router = router.with_state(Pages { view, metrics });
     axum::serve(listener, router).await
 }
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {
     pages.view.refresh_metrics();
-    pages.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render())
         .into_response()
 }
@@ -78,6 +82,16 @@ async fn panic_page(
     axum::extract::Path((actor, slot)): axum::extract::Path<(String, u32)>,
 ) -> StatusCode {
     if pages.view.inject_panic(&actor, slot) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
+}
+
+/// Makes the disk slow, or with 0 as it was.
+#[cfg(feature = "faults")]
+async fn slow_disk_page(
+    State(pages): State<Pages>,
+    axum::extract::Path(delay_ms): axum::extract::Path<u64>,
+) -> StatusCode {
+    pages.view.slow_disk(delay_ms);
+    StatusCode::NO_CONTENT
 }
 
 fn ready_page(pages: &Pages) -> Response {

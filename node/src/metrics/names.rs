@@ -35,8 +35,9 @@ const GAUGES: [(&str, &str); 12] = [
 ];
 
 /// Histograms: name and meaning.
-const HISTOGRAMS: [(&str, &str); 5] = [
+const HISTOGRAMS: [(&str, &str); 6] = [
     ("anser_actor_handle_seconds", "Time of one step of an actor's machine"),
+    ("anser_actor_drain_seconds", "Time for which an actor held its thread without a break"),
     ("anser_request_seconds", "Time from a client request's arrival to its answer"),
     ("anser_siblings", "Versions that a read found"),
     ("anser_commit_seconds", "Time of one group commit, its sync included"),

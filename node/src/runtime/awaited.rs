@@ -59,13 +59,20 @@ impl Awaited {
     pub(super) fn words(&self) -> String {
         let member = |member: &AwaitedMember| match member.state {
             PeerState::Alive => {
-                format!("{} (it is up and does not give its copies: it lost them too, or its store stopped)", member.name)
+                format!(
+                    "{} (it is up and does not give its copies: it lost them too, or its store stopped)",
+                    member.name
+                )
             }
             PeerState::Suspect | PeerState::Dead => format!("{} (it seems down)", member.name),
         };
         let members: Vec<String> = self.members.iter().map(member).collect();
         let seconds = self.since.elapsed().as_secs();
-        format!("{} partitions have waited for {seconds} s or more for {}", self.partitions, members.join(" and "))
+        format!(
+            "{} partitions have waited for {seconds} s or more for {}",
+            self.partitions,
+            members.join(" and ")
+        )
     }
 
     /// The same as a document.
@@ -135,13 +142,12 @@ mod tests {
         known.waiting_since = Some(Instant::now());
         for shard in 0..2 {
             let awaited = BTreeMap::from([(NODE, 4)]);
-            known.copies.insert(shard, CopiesSummary { waiting: 5, awaited, ..CopiesSummary::default() }.into());
+            known
+                .copies
+                .insert(shard, CopiesSummary { waiting: 5, awaited, ..CopiesSummary::default() }.into());
         }
         let awaited = Awaited::of(&known).unwrap();
-        assert_eq!(
-            awaited.words(),
-            "10 partitions have waited for 0 s or more for 07070707 (it seems down)"
-        );
+        assert_eq!(awaited.words(), "10 partitions have waited for 0 s or more for 07070707 (it seems down)");
         let expected = json!({
             "partitions": 10, "seconds": 0, "for": { "07070707": { "partitions": 8, "state": "dead" } },
         });

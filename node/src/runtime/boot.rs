@@ -6,7 +6,6 @@
 use super::awaited;
 use super::budget::Budget;
 use super::clock::Clock;
-use super::heap;
 use super::restart;
 use super::room::{self, Space};
 use super::roster;
@@ -66,7 +65,6 @@ pub struct NodeArgs {
 
 /// Runs a node until it is told to stop.
 pub fn run(args: &NodeArgs) -> Result<()> {
-    heap::settle();
     let config = Config::load(&args.config)?;
     start_log(&config)?;
     let data_dir = config.data_dir.clone();
@@ -131,6 +129,7 @@ struct Node {
     seeds: JoinHandle<()>,
     room: JoinHandle<()>,
     awaited: JoinHandle<()>,
+    samples: JoinHandle<()>,
     pages: JoinHandle<std::io::Result<()>>,
 }
 
@@ -164,6 +163,7 @@ impl Node {
             set_aside: disk::set_aside_before(&config.data_dir),
             certificate_expires_at_s: credentials.expires_at_s(),
         });
+        let samples = tokio::spawn(metrics::sum_up(page.clone(), metrics::SUM_UP_INTERVAL));
         let pages = tokio::spawn(http::serve(listener, view.clone(), page));
         tracing::info!(
             node = identity.name, id = %identity.node, folder = %member.folder, quic = %config.quic,
@@ -174,7 +174,19 @@ impl Node {
             tokio::task::spawn_local(room::watch(config.data_dir.clone(), reserve, switchboard.clone()));
         let awaited = tokio::task::spawn_local(awaited::watch(switchboard.clone()));
         let seeds = tokio::task::spawn_local(dial_seeds(config, switchboard.clone(), network.handle()));
-        Ok(Node { switchboard, view, disk, arbiters, network, watchdog, seeds, room, awaited, pages })
+        Ok(Node {
+            switchboard,
+            view,
+            disk,
+            arbiters,
+            network,
+            watchdog,
+            seeds,
+            room,
+            awaited,
+            samples,
+            pages,
+        })
     }
 
     /// No more requests, answers out, disk synced; the pages last, so that they tell of it.
@@ -191,6 +203,7 @@ impl Node {
                 handle.stop();
             }
             let closed = tokio::task::spawn_blocking(move || self.disk.close()).await;
+            self.samples.abort();
             self.pages.abort();
             closed.context("closing the disk")
         };

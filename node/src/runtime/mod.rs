@@ -8,7 +8,6 @@ mod awaited;
 mod boot;
 mod budget;
 mod clock;
-mod heap;
 mod peers;
 mod restart;
 mod room;

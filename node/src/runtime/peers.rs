@@ -156,7 +156,8 @@ impl PeerBook {
             }
         }
         for (node, rtt) in network.rtts() {
-            metrics::gauge!("anser_wire_rtt_seconds", "peer" => self.lock().name_of(&node)).set(rtt.as_secs_f64());
+            metrics::gauge!("anser_wire_rtt_seconds", "peer" => self.lock().name_of(&node))
+                .set(rtt.as_secs_f64());
         }
     }
 }

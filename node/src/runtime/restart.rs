@@ -6,12 +6,7 @@ use std::process::Command;
 
 /// Starts anew. Returns only if that can't be done.
 pub(super) fn in_place() -> io::Error {
-    in_place_with(&[])
-}
-
-/// The same, with some variables more in the environment.
-pub(super) fn in_place_with(variables: &[(&str, &str)]) -> io::Error {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    Command::new("/proc/self/exe").arg0(name).args(args).envs(variables.iter().copied()).exec()
+    Command::new("/proc/self/exe").arg0(name).args(args).exec()
 }

@@ -81,6 +81,12 @@ impl Switchboard {
         self.disk.get_or_init(|| disk);
     }
 
+    /// Makes it slow.
+    #[cfg(feature = "faults")]
+    pub(super) fn slow_disk(&self, delay_ms: u64) {
+        self.disk.wait().slow_down(delay_ms);
+    }
+
     /// Puts the actors in place.
     pub(super) fn set_directory(&self, directory: Directory) {
         self.directory.get_or_init(|| directory);

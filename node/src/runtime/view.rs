@@ -148,6 +148,11 @@ impl View for NodeView {
         found.map(anser_host::Handle::inject_panic).is_some()
     }
 
+    #[cfg(feature = "faults")]
+    fn slow_disk(&self, delay_ms: u64) {
+        self.switchboard.slow_disk(delay_ms);
+    }
+
     fn refresh_metrics(&self) {
         metrics::gauge!("anser_certificate_expiry_seconds").set(self.certificate_expires_at_s as f64);
         self.switchboard.peers().refresh_metrics();
@@ -182,9 +187,14 @@ fn unknown_cluster(set_aside: &[PathBuf]) -> String {
     let waits = "it waits to hear of its cluster from its seeds ([cluster] seeds)";
     let folders: Vec<String> = set_aside.iter().map(|aside| aside.display().to_string()).collect();
     if folders.is_empty() {
-        format!("it is in no cluster yet: run `anser init`; if it was in one, its data folder is empty, and {waits}")
+        format!(
+            "it is in no cluster yet: run `anser init`; if it was in one, its data folder is empty, and {waits}"
+        )
     } else {
-        format!("its data folder is a new one, since what was there could not be trusted and is {} now; {waits}", folders.join(", "))
+        format!(
+            "its data folder is a new one, since what was there could not be trusted and is {} now; {waits}",
+            folders.join(", ")
+        )
     }
 }
 
@@ -194,7 +204,9 @@ mod tests {
 
     #[test]
     fn a_node_with_a_folder_set_aside_is_not_told_to_be_founded() {
-        assert!(unknown_cluster(&[]).starts_with("it is in no cluster yet: run `anser init`; if it was in one"));
+        assert!(
+            unknown_cluster(&[]).starts_with("it is in no cluster yet: run `anser init`; if it was in one")
+        );
         let reason = unknown_cluster(&["/d/data.aside-1".into(), "/d/data.aside-2".into()]);
         assert!(reason.contains("is /d/data.aside-1, /d/data.aside-2 now"), "{reason}");
         assert!(!reason.contains("init"), "{reason}");

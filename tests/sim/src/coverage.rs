@@ -41,6 +41,7 @@ names! {
         ClockJump = "clock_jump",
         Storm = "storm",
         LostFolder = "lost_folder",
+        LossAtWrite = "loss_at_write",
         OldCopy = "old_copy",
         FlippedBits = "flipped_bits",
         FullDisk = "full_disk",

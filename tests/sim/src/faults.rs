@@ -9,6 +9,7 @@ use crate::dice::Dice;
 use crate::disk::{FIRST_SHARD, Room};
 use crate::schedule::{MS, SECOND};
 use crate::truth::Folder;
+use crate::world::aim::Aim;
 use crate::world::cell::Mail;
 use crate::world::node::SHARDS;
 use crate::world::old_copies::OldCopy;
@@ -53,12 +54,22 @@ pub(crate) struct Faults {
     pub over: bool,
     /// Until when processes are left running, so that one may be refilled without beginning anew.
     spared_until: u64,
+    /// A write at which a copy is to lose what it holds.
+    pub aim: Option<Aim>,
 }
 
 impl Faults {
     /// None yet.
     pub fn new(seed: u64) -> Faults {
-        Faults { seed, occurred: 0, active: BTreeMap::new(), activated: 0, over: false, spared_until: 0 }
+        Faults {
+            seed,
+            occurred: 0,
+            active: BTreeMap::new(),
+            activated: 0,
+            over: false,
+            spared_until: 0,
+            aim: None,
+        }
     }
 
     /// A fault lasts.
@@ -153,6 +164,7 @@ impl World {
             }
             Kind::LostFolder | Kind::OldCopy | Kind::FlippedBits => self.spoil(kind, n, dice),
             Kind::Swizzle => self.swizzle(dice),
+            Kind::LossAtWrite => self.take_aim(n, dice),
         }
     }
 
@@ -404,7 +416,7 @@ impl World {
 
     /// All faults end.
     pub fn heal(&mut self) {
-        self.faults.over = true;
+        (self.faults.over, self.faults.aim) = (true, None);
         for undo in std::mem::take(&mut self.faults.active).into_values() {
             self.undo(undo);
         }

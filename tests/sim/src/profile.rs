@@ -132,6 +132,8 @@ const TURNS: &[(Kind, u64)] = &[
     (Kind::BadBlocks, 400),
     (Kind::BadTable, 200),
 ];
+/// Copies are lost at writes that count on them.
+const LOSSES: &[(Kind, u64)] = &[(Kind::LossAtWrite, 150), (Kind::Storm, 4_000), (Kind::Panic, 4_000)];
 /// A cluster of one: nobody has another copy of anything.
 const ALONE: &[(Kind, u64)] = &[
     (Kind::Crash, 1_500),
@@ -179,7 +181,7 @@ impl Profile {
 }
 
 /// Every profile.
-pub const PROFILES: [Profile; 11] = [
+pub const PROFILES: [Profile; 12] = [
     Profile { name: "calm", faults_ms: 5_000, loss: 0, late: 1_000, faults: &[], ..FAULTS },
     FAULTS,
     Profile { name: "disks", faults: DISKS, ..FAULTS },
@@ -208,6 +210,17 @@ pub const PROFILES: [Profile; 11] = [
         faults_ms: 4_000,
         loss: 40_000,
         faults: TURNS,
+        ..FAULTS
+    },
+    Profile {
+        name: "losses",
+        dcs: 2,
+        nodes_per_dc: (2, 3),
+        clients: 8,
+        keys: 2,
+        think_ms: 4,
+        faults_ms: 6_000,
+        faults: LOSSES,
         ..FAULTS
     },
     Profile { name: "alone", nodes_per_dc: (1, 1), faults_ms: 8_000, faults: ALONE, ..FAULTS },

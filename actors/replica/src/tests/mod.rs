@@ -32,6 +32,8 @@ pub const KEYSPACE: KeyspaceId = KeyspaceId(1);
 pub const WALL_MS: u64 = 1_000_000;
 /// Far enough for all but the tests of deadlines.
 pub const PATIENCE: Tick = Tick(1_000_000);
+/// More timeouts at one moment than any test has.
+const TIMEOUTS_AT_ONCE: u32 = 1000;
 
 pub fn member(node: u8) -> Member {
     Member { node: NodeId([node; 16]), folder: FolderId([node; 16]) }
@@ -321,7 +323,10 @@ impl Bench {
     /// Lets time pass, with its timeouts.
     pub fn pass_ms(&mut self, ms: u64) {
         let until = self.now.tick.plus_ms(ms);
+        let mut at_once = 0;
         while let Some((at, _)) = self.replica.next_timeout().filter(|(at, _)| *at <= until) {
+            at_once = if at > self.now.tick { 0 } else { at_once + 1 };
+            assert!(at_once < TIMEOUTS_AT_ONCE, "it is due for ever");
             self.now.tick = self.now.tick.max(at);
             assert_eq!(self.timeout(), []);
             self.settle();

@@ -122,6 +122,9 @@ fn a_source_that_refuses_or_is_silent_is_left_alone_for_a_while() {
     assert_eq!(bench.asked(), []);
     // Late answers of the first are nobody's.
     bench.answer(&kept[0], page(vec![], false));
+    // Nor does what the other says to an earlier request count for this one.
+    bench.answer(&Envelope { op: kept[0].op, ..other.clone() }, page(vec![], false));
+    bench.settle();
     bench.pass_ms(100);
     assert_eq!(bench.asked(), []);
     bench.pass_ms(3000);
@@ -136,6 +139,23 @@ fn a_source_that_refuses_or_is_silent_is_left_alone_for_a_while() {
     bench.answer(&last[0], page(vec![], false));
     bench.settle();
     assert!(bench.copies.joining.is_empty());
+}
+
+#[test]
+fn what_a_page_shows_of_another_partition_is_left_out() {
+    let mut bench = Bench::warm(foreign_config(1), FakeDisk::default());
+    bench.pass_ms(0);
+    let own = bench.place(&key("k")).partition;
+    let kept = others_are_empty(&mut bench, |asked| slot(asked) == u32::from(own.0));
+    let of_another = |name: &String| bench.place(&key(name)).partition != own;
+    let name = (0..).map(|number| format!("k{number}")).find(of_another).unwrap();
+    let state = foreign(2, "shown");
+    bench.answer(&kept[0], page(vec![bench.entry("k", &state), bench.entry(&name, &state)], false));
+    bench.settle();
+    assert_eq!(others_are_empty(&mut bench, |_| false), []);
+    assert!(bench.copies.joining.is_empty());
+    let (asked, answers) = bench.ask_page("k", None);
+    assert_eq!(answers, [(asked, page(vec![bench.entry("k", &state)], false))]);
 }
 
 #[test]
@@ -420,8 +440,8 @@ fn partitions_that_cannot_be_refilled_keep_no_others_waiting() {
         others_are_empty(&mut bench, |asked| asked.to.node == away.node);
     }
     let needs_it = |partition: u16| {
-        let mut replicas = ring.old.replicas(&ring.keyspaces[0].replicas, PartitionId(partition));
-        let all: Vec<Member> = replicas.by_ref().copied().collect();
+        let replicas = ring.old.replicas(&ring.keyspaces[0].replicas, PartitionId(partition));
+        let all: Vec<Member> = replicas.collect();
         all.contains(&member(1)) && all.contains(&away)
     };
     let expected: BTreeSet<PartitionId> = (0..64).filter(|at| needs_it(*at)).map(PartitionId).collect();

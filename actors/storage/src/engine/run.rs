@@ -9,6 +9,9 @@ use bytes::Bytes;
 /// Most blocks of one request, of the size that blocks have as a rule.
 pub(super) const RUN_BLOCKS_MAX: usize = FETCH_BYTES_MAX / crate::table::BLOCK_BYTES;
 
+/// A run of so many blocks is worth a second thread, though both may read the row where it is cut.
+const SPLIT_BLOCKS_MIN: usize = 16;
+
 /// Neighbouring blocks of a table, at least one, that are fetched by one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -20,6 +23,15 @@ impl Run {
     /// Of these; none without any.
     pub(super) fn new(table: TableId, blocks: Vec<u32>) -> Option<Run> {
         (!blocks.is_empty()).then_some(Run { table, blocks })
+    }
+
+    /// Two halves of it, if it is long: more than one thread reads.
+    pub(super) fn halves(mut self) -> impl Iterator<Item = Run> {
+        let half = self.blocks.len() / 2;
+        let rest =
+            if self.blocks.len() < SPLIT_BLOCKS_MIN { Vec::new() } else { self.blocks.split_off(half) };
+        let rest = Run::new(self.table, rest);
+        core::iter::once(self).chain(rest)
     }
 
     /// The table.

@@ -307,7 +307,15 @@ fn missing(sources: &[Source<'_>], bytes: usize, scan: &Scan, cache: &Cache) -> 
         let share = (wanted * walk.left()).div_ceil(left) + SPARE_BLOCKS;
         share.max(least).min(RUN_BLOCKS_MAX)
     };
-    walks(sources).filter_map(|walk| walk.missing(count(walk), scan, cache)).collect()
+    let mut runs: Vec<Run> =
+        walks(sources).filter_map(|walk| walk.missing(count(walk), scan, cache)).collect();
+    match (runs.pop(), runs.is_empty()) {
+        (Some(only), true) => only.halves().collect(),
+        (last, _) => {
+            runs.extend(last);
+            runs
+        }
+    }
 }
 
 /// Blocks that were fetched for a page and are the next one's.

@@ -55,6 +55,12 @@ impl Trees {
         self.trees.get(&id).map(|grown| grown.tree.depth())
     }
 
+    /// With more keys than this it is looked at whether a tree can be deeper; none if there is none.
+    #[cfg(test)]
+    pub fn keys_max(&self, id: TreeId) -> Option<i64> {
+        self.trees.get(&id).map(|grown| grown.keys_max)
+    }
+
     /// Those of a group.
     fn of(&self, group: Group) -> Vec<TreeId> {
         self.trees.keys().copied().filter(|id| group_of(id.partition) == group).collect()

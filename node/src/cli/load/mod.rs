@@ -1,13 +1,16 @@
-//! `load`: a file's rows into a keyspace, many at once, with progress, a report of what failed, and a place to resume.
+//! `load`: a file's rows into a keyspace, many at once, with progress, a report of what failed, and a place to resume; and
+//! the same rows read back and compared.
 
 mod row;
 mod source;
 mod tally;
+mod verify;
 
 use super::failure::{Failure, FailureKind};
 use super::{ClientArgs, output, parse, progress};
-use anser_client::{Client, Key, KeyspaceName, Level, PutOptions};
+use anser_client::{Client, GetOptions, Key, KeyspaceName, Level, PutOptions};
 use indicatif::ProgressBar;
+use row::Row;
 use serde::Serialize;
 use source::{Format, Record};
 use std::collections::BTreeSet;
@@ -30,12 +33,15 @@ Examples:
   anser load users.jsonl --keyspace users
   anser load /usr/share/iso-codes/json/iso_3166-1.json --key-field alpha_2
   zcat measurements.csv.gz | anser load - --format csv --key-field station
+  anser load users.jsonl --keyspace users --verify
 
 JSON lines are {\"key\":…,\"value\":…}: a string is stored as text, anything else as JSON, bytes come
 as value_base64. With --key-field F any objects will do: field F is the key, the object the value.
 A JSON document that is an array of objects, or an object with one array, is loaded element by
 element. CSV has a header row; its key is --key-field or the first column, its value the row as a
-JSON object. Loading a row again is harmless: it supersedes what was loaded before.")]
+JSON object. Loading a row again is harmless: it supersedes what was loaded before. With --verify
+nothing is stored: each row's key is read, and must hold exactly the row's value (of rows with the
+same key, the last one's).")]
 pub struct LoadArgs {
     /// The file; - reads stdin
     file: PathBuf,
@@ -54,7 +60,10 @@ pub struct LoadArgs {
     /// Rows under way at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     concurrency: u16,
-    /// How many replicas must have each row on disk [default: the keyspace's]
+    /// Store nothing: read each row back and compare it
+    #[arg(long, conflicts_with = "ttl")]
+    verify: bool,
+    /// How many replicas must have each row on disk, or answer for it [default: the keyspace's]
     #[arg(long, value_name = "LEVEL", value_parser = parse::level)]
     consistency: Option<Level>,
     /// The same, as a number
@@ -76,18 +85,29 @@ pub struct LoadArgs {
 /// `load --json`.
 #[derive(Debug, Serialize)]
 struct LoadedJson {
-    loaded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<u64>,
     failed: u64,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     resume_from: Option<u64>,
 }
 
+/// What is done with each row.
+enum Task {
+    /// It is stored.
+    Store(PutOptions),
+    /// It is read and compared.
+    Verify(GetOptions),
+}
+
 /// What all rows under way share.
 struct Loading {
     client: Client,
     keyspace: KeyspaceName,
-    options: PutOptions,
+    task: Task,
     tally: Mutex<Tally>,
     records: tokio::sync::Mutex<mpsc::Receiver<Record>>,
     under_way: Mutex<BTreeSet<Key>>,
@@ -144,20 +164,28 @@ impl LoadArgs {
             let mut sink = |record: Record| record.place < from || sender.blocking_send(record).is_ok();
             source::read(source, format, key_field.as_deref(), &mut sink)
         });
-        let level = self.consistency.or(self.w);
         let loading = Loading {
             client,
             keyspace: self.keyspace.clone(),
-            options: PutOptions { level, ttl: self.ttl, timeout: self.timeout, ..PutOptions::default() },
+            task: self.task(),
             tally: Mutex::new(Tally::default()),
             records: tokio::sync::Mutex::new(records),
             under_way: Mutex::default(),
             released: Notify::new(),
             stop: watch::Sender::new(false),
-            bar: progress::bar("loading", length, true),
+            bar: progress::bar(if self.verify { "verifying" } else { "loading" }, length, true),
             begun: Instant::now(),
         };
         Ok((Arc::new(loading), reader))
+    }
+
+    fn task(&self) -> Task {
+        let (level, timeout) = (self.consistency.or(self.w), self.timeout);
+        if self.verify {
+            Task::Verify(GetOptions { level, timeout })
+        } else {
+            Task::Store(PutOptions { level, ttl: self.ttl, timeout, ..PutOptions::default() })
+        }
     }
 
     /// Prints what came of it, and tells how it ends.
@@ -170,15 +198,18 @@ impl LoadArgs {
             output::note(&line);
         }
         if let Some(line) = resume_from {
-            output::note(&format!("to load what is missing, run it again with --from {line}"));
+            output::note(&format!("to go on there, run it again with --from {line}"));
         }
-        let (loaded, failed) = (tally.loaded, tally.failed);
+        let (done, failed) = (tally.done, tally.failed);
         if self.json {
-            output::json(&LoadedJson { loaded, failed, seconds, resume_from })?;
+            let loaded = (!self.verify).then_some(done);
+            let verified = self.verify.then_some(done);
+            output::json(&LoadedJson { loaded, verified, failed, seconds, resume_from })?;
         } else {
-            let rate = loaded as f64 / seconds.max(f64::EPSILON);
+            let rate = done as f64 / seconds.max(f64::EPSILON);
+            let what = if self.verify { "verified" } else { "loaded" };
             output::line(&format!(
-                "loaded {loaded} rows in {seconds:.2} s ({rate:.0} a second), {failed} failed"
+                "{what} {done} rows in {seconds:.2} s ({rate:.0} a second), {failed} failed"
             ))?;
         }
         if interrupted {
@@ -201,7 +232,7 @@ async fn join(workers: &mut JoinSet<()>) {
 }
 
 impl Loading {
-    /// Stores row after row until there are no more, or it is of no use.
+    /// Stores, or compares, row after row until there are no more, or it is of no use.
     async fn work(self: Arc<Self>) {
         let mut stop = self.stop.subscribe();
         loop {
@@ -212,29 +243,41 @@ impl Loading {
             };
             let Some(Record { place, read_bytes, row }) = record else { return };
             self.tally(|tally| tally.take(place));
-            let stored = match row {
+            let done = match row {
                 Ok(row) => {
-                    let put = self.client.put(&self.keyspace, &row.key, row.value, self.options.clone());
-                    let stored = put.await.map(drop).map_err(|error| Failure::from(error).at(&row.key));
+                    let done = self.treat(&row).await.map_err(|failure| failure.at(&row.key));
                     self.release(&row.key);
-                    stored
+                    done
                 }
                 Err(why) => Err(Failure::usage(why)),
             };
             let hopeless = self.tally(|tally| {
-                match stored {
-                    Ok(()) => tally.stored(),
+                match done {
+                    Ok(()) => tally.done(),
                     Err(failure) => tally.failed(place, failure),
                 }
-                let rate = tally.loaded as f64 / self.begun.elapsed().as_secs_f64().max(f64::EPSILON);
+                let rate = tally.done as f64 / self.begun.elapsed().as_secs_f64().max(f64::EPSILON);
                 if !self.bar.is_hidden() {
                     self.bar.set_position(read_bytes);
-                    self.bar.set_message(format!("{} rows, {rate:.0} a second", tally.loaded));
+                    self.bar.set_message(format!("{} rows, {rate:.0} a second", tally.done));
                 }
                 tally.is_hopeless()
             });
             if hopeless {
                 self.stop.send_replace(true);
+            }
+        }
+    }
+
+    async fn treat(&self, row: &Row) -> Result<(), Failure> {
+        match &self.task {
+            Task::Store(options) => {
+                let put = self.client.put(&self.keyspace, &row.key, row.value.clone(), options.clone());
+                put.await.map(drop).map_err(Failure::from)
+            }
+            Task::Verify(options) => {
+                let found = self.client.get(&self.keyspace, &row.key, options.clone()).await;
+                verify::compare(row, &found.map_err(Failure::from)?)
             }
         }
     }

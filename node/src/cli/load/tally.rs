@@ -10,7 +10,7 @@ const FAILURES_IN_A_ROW_MAX: u64 = 200;
 /// A count of rows.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub loaded: u64,
+    pub done: u64,
     pub failed: u64,
     taken: u64,
     first_failed: Option<u64>,
@@ -25,13 +25,13 @@ impl Tally {
         self.taken = self.taken.max(place);
     }
 
-    /// A row is stored.
-    pub fn stored(&mut self) {
-        self.loaded += 1;
+    /// A row is stored, or as it should be.
+    pub fn done(&mut self) {
+        self.done += 1;
         self.in_a_row = 0;
     }
 
-    /// A row is not (or perhaps) stored.
+    /// A row is not (or perhaps) stored, or not as it should be.
     pub fn failed(&mut self, place: u64, failure: Failure) {
         self.failed += 1;
         self.in_a_row += 1;
@@ -73,11 +73,7 @@ impl Tally {
             None => Ok(()),
             Some(worst) => Err(Failure::new(
                 worst.kind,
-                format!(
-                    "{} of {} rows were not stored for certain: {worst}",
-                    self.failed,
-                    self.failed + self.loaded
-                ),
+                format!("{} of {} rows failed: {worst}", self.failed, self.failed + self.done),
             )),
         }
     }
@@ -95,7 +91,7 @@ mod tests {
     fn a_load_without_failures_ends_well() {
         let mut tally = Tally::default();
         tally.take(1);
-        tally.stored();
+        tally.done();
         assert_eq!(tally.end(), Ok(()));
         assert_eq!(tally.resume_from(false), None);
         assert_eq!(tally.resume_from(true), Some(2));
@@ -132,7 +128,7 @@ mod tests {
         }
         assert!(tally.is_hopeless());
         assert_eq!(tally.report().count(), LISTED_MAX + 1);
-        tally.stored();
+        tally.done();
         assert!(!tally.is_hopeless());
     }
 }

@@ -59,8 +59,8 @@ impl Client {
     pub fn value(&mut self, number: usize) -> Vec<u8> {
         let more =
             if self.dice.below(600) == 0 { self.dice.between(60_000, 150_000) } else { self.dice.below(120) };
-        let mut value = (number as u64).to_le_bytes().to_vec();
-        value.resize(8 + usize::try_from(more).unwrap_or(0), FILL);
+        let mut value = vec![FILL; 8 + usize::try_from(more).unwrap_or(0)];
+        value[..8].copy_from_slice(&(number as u64).to_le_bytes());
         value
     }
 

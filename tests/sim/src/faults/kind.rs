@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     BadBlocks,
     /// A table turns out to be damaged while nobody reads it, as a merge finds it.
     BadTable,
+    /// A copy loses what it holds while a write is under way that counts on it.
+    LossAtWrite,
     /// A wall clock jumps.
     ClockJump,
     /// Much is lost, and late.
@@ -63,6 +65,7 @@ impl Kind {
             | Kind::DiskFailure
             | Kind::BadBlocks
             | Kind::BadTable
+            | Kind::LossAtWrite
             | Kind::LostFolder
             | Kind::OldCopy
             | Kind::FlippedBits

@@ -2,6 +2,7 @@
 //!
 //! One seed decides all. Nothing here decides for the machines: they get events, and their effects are carried out.
 
+pub(crate) mod aim;
 pub(crate) mod cell;
 mod leaves;
 mod losses;

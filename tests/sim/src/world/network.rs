@@ -54,6 +54,11 @@ impl Network {
         self.cuts[from][to] > 0
     }
 
+    /// Whether two ends are in one data centre.
+    pub fn are_near(&self, a: usize, b: usize) -> bool {
+        self.dcs[a] == self.dcs[b]
+    }
+
     /// Decides on a message. Streams lose nothing unless their connection ends; they double nothing, but an answer may be
     /// given twice, and so may a question that does not mint (`doubles`).
     pub fn pass(&mut self, from: usize, to: usize, class: Class, doubles: bool) -> Passage {
@@ -75,7 +80,7 @@ impl Network {
         if self.steady {
             return STEADY_US;
         }
-        let far = if self.dcs[from] == self.dcs[to] { 0 } else { self.distance_us };
+        let far = if self.are_near(from, to) { 0 } else { self.distance_us };
         let tail = if late { self.dice.wait(60 * MS).min(1500 * MS) } else { 0 };
         far + 40 + self.dice.wait(120) + tail
     }

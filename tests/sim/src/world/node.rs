@@ -181,16 +181,16 @@ impl Node {
 
     /// Its monotonic clock.
     pub fn tick(&self, at: u64) -> Tick {
-        let since = i128::from(at.saturating_sub(self.born));
-        let ticks = since + since * i128::from(self.drift_ppm) / 1_000_000;
-        Tick(1 + u64::try_from(ticks).unwrap_or(0))
+        let since = at.saturating_sub(self.born);
+        let drift = scaled(since, self.drift_ppm.unsigned_abs(), 1_000_000);
+        Tick(1 + if self.drift_ppm < 0 { since - drift } else { since + drift })
     }
 
     /// When a tick is, in virtual time; not too early.
     pub fn when(&self, tick: Tick) -> u64 {
-        let ticks = i128::from(tick.0.saturating_sub(1));
-        let us = ticks * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm)) + 1;
-        self.born.saturating_add(u64::try_from(us).unwrap_or(u64::MAX))
+        let us =
+            scaled(tick.0.saturating_sub(1), 1_000_000, 1_000_000_u64.saturating_add_signed(self.drift_ppm));
+        self.born.saturating_add(us).saturating_add(1)
     }
 
     /// Both clocks.
@@ -249,6 +249,15 @@ impl Node {
     /// Whether a dot was minted by a shard's present copy.
     pub fn minted(&self, shard: usize, dot: &Dot) -> bool {
         dot.actor == Minter { node: self.id(), life: self.lives[shard] }
+    }
+}
+
+/// `value * by / of`, or the greatest number.
+fn scaled(value: u64, by: u64, of: u64) -> u64 {
+    match value.checked_mul(by) {
+        Some(product) => product / of,
+        // A division of 128 bits takes ten times as long.
+        None => u64::try_from(u128::from(value) * u128::from(by) / u128::from(of)).unwrap_or(u64::MAX),
     }
 }
 

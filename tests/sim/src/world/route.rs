@@ -14,6 +14,11 @@ use anser_proto::replicate::ReplicaRequest;
 use anser_proto::{Body, Envelope, Refusal, Role, Tick};
 use bytes::Bytes;
 
+/// Nearly all frames are smaller.
+const FRAME_BYTES_MOSTLY: usize = 512;
+/// Memory that frames are cut from: asking for it frame by frame takes longer than to write them.
+const FRAMES_BYTES: usize = 16 * 1024;
+
 /// The session of the operator who founds the cluster.
 pub(crate) const OPERATOR: u32 = u32::MAX;
 
@@ -82,6 +87,9 @@ impl World {
     }
 
     fn encode(&mut self, envelope: &Envelope, now: Tick) -> Bytes {
+        if self.buffer.capacity() < FRAME_BYTES_MOSTLY {
+            self.buffer.reserve(FRAMES_BYTES);
+        }
         frame::encode(envelope, now, &mut self.buffer).expect("what machines say can be encoded");
         let frame = self.buffer.split().freeze();
         frame.slice(LENGTH_BYTES..)
@@ -93,7 +101,7 @@ impl World {
             return false;
         }
         let passage = self.network.pass(from, to, envelope.body.class(), may_double(&envelope.body));
-        let Passage::Arrives { us, again_us, late } = passage else {
+        let Passage::Arrives { us, again_us, late } = self.aimed(from, to, envelope, passage) else {
             self.coverage.inject(Injected::Lost);
             return false;
         };

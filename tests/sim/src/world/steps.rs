@@ -231,7 +231,14 @@ impl World {
         self.judge_damage(n);
         for ((actor, life), feedback) in outcome.answers {
             self.see_feedback(n, actor, &feedback);
+            let flushed = match &feedback {
+                Feedback::Flushed { through, .. } => Some(*through),
+                _ => None,
+            };
             self.post(n, actor, Mail::Feedback(life, Box::new(feedback)));
+            if let Some(through) = flushed {
+                self.strike(n, u32::try_from(actor - FIRST_SHARD).expect("few shards"), through);
+            }
         }
         let boot = self.nodes[n].boot;
         for (us, turn) in outcome.turns {

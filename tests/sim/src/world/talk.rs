@@ -44,7 +44,9 @@ impl World {
         let slot = &self.truth.slots[wish.slot];
         let usual = if wish.what == What::Get { slot.read } else { slot.write };
         let level = wish.level.unwrap_or(usual);
-        let needed = slot.sites.iter().filter_map(|site| level.need(&slot.sites, &site.dc).ok());
+        // But for local levels it is the same wherever it is asked from.
+        let from = if is_local(level) { slot.sites.len() } else { 1 };
+        let needed = slot.sites.iter().take(from).filter_map(|site| level.need(&slot.sites, &site.dc).ok());
         let needed = needed.map(|need| Need::total(&need)).min().unwrap_or(1);
         let at = self.schedule.now();
         let mut start = ReadStart { at, slot: wish.slot, needed, ..ReadStart::default() };
@@ -128,10 +130,13 @@ impl World {
     fn candidates(&mut self, c: usize, slot: usize, rid: Rid) -> Vec<usize> {
         let nodes: Vec<NodeId> = self.truth.slots[slot].sites.iter().map(|site| site.node).collect();
         let mut order: Vec<usize> = minter_order(rid, &nodes).iter().map(|id| self.truth.node(id)).collect();
-        let dc = format!("dc{}", 1 + self.clients[c].dc);
-        order.sort_by_key(|n| self.nodes[*n].entry.dc.as_str() != dc);
-        let others: Vec<usize> = (0..self.nodes.len()).filter(|n| !order.contains(n)).collect();
-        order.extend(others);
+        let end = self.nodes.len() + c;
+        order.sort_by_key(|n| !self.network.are_near(end, *n));
+        for n in 0..self.nodes.len() {
+            if !order.contains(&n) {
+                order.push(n);
+            }
+        }
         if self.clients[c].dice.below(3) == 0 {
             self.clients[c].dice.shuffle(&mut order);
         }

@@ -2,7 +2,7 @@
 //! between all of them.
 
 use super::*;
-use anser_model::merkle::{Tally, Tree};
+use anser_model::merkle::{Tally, Tree, TreeId};
 use anser_model::ring::Within;
 
 /// The partitions of the test's keys, each of a group of its own.
@@ -215,6 +215,7 @@ proptest! {
 fn a_tree_is_as_deep_as_its_tables_allow_and_a_merge_of_the_oldest_makes_it_deeper() {
     let mut kept = kept(Limits { memtable_bytes: 20_000, frozen_max: 1, cache_bytes: 1 << 20 });
     let depth = |kept: &Kept| kept.engine.leaves(PartitionId(0), KeyspaceId(1)).unwrap().depth();
+    let id = TreeId { partition: PartitionId(0), keyspace: KeyspaceId(1) };
     let write = |kept: &mut Kept, keys: std::ops::Range<u16>| {
         keys.for_each(|number| kept.write(number * 3, 10));
         while !kept.frozen.is_empty() {
@@ -227,6 +228,7 @@ fn a_tree_is_as_deep_as_its_tables_allow_and_a_merge_of_the_oldest_makes_it_deep
     write(&mut kept, 60..400);
     assert_eq!(depth(&kept), 0, "the first table tells one leaf");
     assert!(kept.engine.tables().iter().any(|table| table.coarse));
+    assert_eq!(kept.engine.trees.keys_max(id), Some(i64::MAX), "until other tables come");
     assert!(kept.engine.tree_bytes() > size_of::<Tally>() * 17, "what is finer is kept for later");
     kept.crash(None);
     assert_eq!(depth(&kept), 0);
@@ -237,6 +239,7 @@ fn a_tree_is_as_deep_as_its_tables_allow_and_a_merge_of_the_oldest_makes_it_deep
     kept.merge(0, 0, 2);
     check(&mut kept.engine, &kept.store, &"a merge of all");
     assert_eq!(depth(&kept), 1);
+    assert_eq!(kept.engine.trees.keys_max(id), Some(1024));
     assert!(kept.engine.tables().iter().all(|table| !table.coarse));
     let tree_bytes = kept.engine.leaves(PartitionId(0), KeyspaceId(1)).unwrap().bytes();
     assert_eq!(kept.engine.tree_bytes(), tree_bytes, "nothing is kept twice");

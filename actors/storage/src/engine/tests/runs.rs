@@ -86,6 +86,18 @@ fn a_page_is_fetched_at_once_and_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn a_page_that_is_here_in_part_asks_for_the_rest() {
+    let fetched = |model: &mut Model| page(model, &mut Scan::new(PartitionId(0), None, 1000, 20_000)).1;
+    let all = fetched(&mut settled(300, 200_000));
+    let mut model = settled(300, 200_000);
+    let mut ordered: Vec<u16> = (0..300).map(|number| number * 3).collect();
+    ordered.sort_by_key(|number| key(*number));
+    batch(&mut model, &ordered[..30], &mut |_, _| ());
+    let rest = fetched(&mut model);
+    assert!(rest.len() == 1 && 2 * rest[0] <= all[0], "{rest:?} of {all:?}");
+}
+
+#[test]
 fn a_page_of_a_table_that_has_little_of_it_asks_for_little() {
     let mut model = settled(300, 0);
     // Newer states of a few keys, in a table of their own.
@@ -112,6 +124,24 @@ fn voids_make_a_page_ask_for_more_and_more() {
 }
 
 #[test]
+fn a_long_run_is_asked_for_in_two_halves_and_a_short_one_at_once() {
+    let mut model = settled(300, 0);
+    let mut runs_of =
+        |bytes_max: usize| match model.engine.scan(&mut Scan::new(PartitionId(0), None, 1000, bytes_max)) {
+            Scanned::Fetch(runs) => {
+                runs.iter().map(|run| model.store.fetch_run(run).len()).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(runs_of(20_000).len(), 1);
+    let halves = runs_of(60_000);
+    assert_eq!(halves.len(), 2);
+    assert!(halves[0].abs_diff(halves[1]) <= 1, "{halves:?}");
+    let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 60_000));
+    assert_eq!((page.entries.len(), rounds.len()), (125, 1), "both halves are of the page");
+}
+
+#[test]
 fn a_run_ends_with_its_bytes() {
     let limits = Limits { memtable_bytes: 900_000, frozen_max: 2, cache_bytes: 0 };
     let mut model = Model::new(limits);
@@ -119,7 +149,8 @@ fn a_run_ends_with_its_bytes() {
     model.flush();
     let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 600_000));
     assert_eq!(page.entries.len(), 15);
-    let most = anser_machine::FETCH_BYTES_MAX / 40_000 + 1;
+    // Of each half.
+    let most = 2 * (anser_machine::FETCH_BYTES_MAX / 40_000 + 1);
     assert!(rounds.iter().all(|blocks| *blocks <= most), "{rounds:?} of {most}");
 }
 

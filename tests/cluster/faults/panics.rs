@@ -1,6 +1,4 @@
 //! An actor that panics in a live cluster under load: nothing acknowledged is lost, and the others go on.
-//!
-//! Needs the feature `faults`: `cargo test --features faults --test cluster faults`.
 
 use crate::harness::{READY_WITHIN, SOON, TestCluster, TestNode, block_on, http, wait_for};
 use crate::ledger::{Load, Plan};
