@@ -437,7 +437,9 @@ fn partitions_that_cannot_be_refilled_keep_no_others_waiting() {
     let away = member(4);
     for _ in 0..50 {
         bench.pass_ms(100);
-        others_are_empty(&mut bench, |asked| asked.to.node == away.node);
+        for asked in others_are_empty(&mut bench, |asked| asked.to.node == away.node) {
+            bench.answer(&asked, refused(Refusal::NotServing));
+        }
     }
     let needs_it = |partition: u16| {
         let replicas = ring.old.replicas(&ring.keyspaces[0].replicas, PartitionId(partition));
