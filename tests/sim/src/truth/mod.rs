@@ -330,11 +330,11 @@ impl Truth {
     /// A write was acknowledged by as many replicas as its level needs; these hold it.
     pub fn acknowledge(&mut self, write: usize, needed: usize, at: u64, held_by: Vec<usize>) {
         let slot = self.writes[write].slot;
-        let interval = self.slots[slot].interval;
+        let (replicas, interval) = (self.slots[slot].nodes.len(), self.slots[slot].interval);
         let now = |node: &usize| self.knows(self.counted(*node, slot), write);
         let kept_by: Vec<usize> = held_by.iter().copied().filter(now).collect();
-        // A copy may have forgotten it on the way to the client.
-        let kept = if interval { needed.min(kept_by.len()) } else { needed };
+        // A copy may have forgotten or lost it while the answer was on its way to the client.
+        let kept = if interval || 2 * needed <= replicas { needed.min(kept_by.len()) } else { needed };
         let written = &mut self.writes[write];
         written.fate = Fate::Acked { needed: kept, at };
         written.held_by = if interval { kept_by.clone() } else { held_by };
