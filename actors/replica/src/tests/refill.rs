@@ -337,20 +337,20 @@ fn a_shard_whose_disk_has_failed_merges_no_page_and_asks_for_none() {
     assert_eq!((bench.asked(), bench.replica.memtable_bytes()), (vec![], 0));
 }
 
-/// Nodes 1 and 2 in a data centre, 3 and 4 in another: all hold all partitions.
-fn ring_of_two_dcs() -> Record {
+/// Nodes 1 to 4, each in a data centre; three replicas in each, or as many as there are.
+fn ring_of(dcs: [&str; 4], partitions: u16) -> Record {
     let first = ring().roster.remove(0);
-    let entry = |node: u8| RosterEntry {
+    let entry = |(node, dc): (u8, &str)| RosterEntry {
         member: member(node),
         name: NodeName::new(format!("n{node}")).unwrap(),
-        dc: DcName::new(if node < 3 { "dc1" } else { "dc2" }).unwrap(),
+        dc: DcName::new(dc).unwrap(),
         ..first.clone()
     };
     Record::genesis(Founding {
         cluster: ClusterId([9; 16]),
         cluster_name: "test".into(),
-        roster: (1..=4).map(entry).collect(),
-        partitions: 8,
+        roster: (1..).zip(dcs).map(entry).collect(),
+        partitions,
         seed: 7,
         mac_key: [1; 32],
     })
@@ -362,7 +362,7 @@ fn ring_of_two_dcs() -> Record {
 #[test]
 fn a_silent_replica_is_left_out_when_no_operation_can_last_that_long() {
     let mut bench = Bench::cold(foreign_config(1), FakeDisk::default());
-    bench.ring = Arc::new(ring_of_two_dcs());
+    bench.ring = Arc::new(ring_of(["dc1", "dc1", "dc2", "dc2"], 8));
     bench.adopt_ring();
     bench.timeout();
     bench.recover();
@@ -407,29 +407,10 @@ fn who_is_waited_for_is_told_once_it_has_given_nothing_for_long() {
     assert!(bench.copies.awaited.is_empty());
 }
 
-/// Nodes 1 to 4 in one data centre, three replicas.
-fn ring_of_four() -> Record {
-    let first = ring().roster.remove(0);
-    let entry = |node: u8| RosterEntry {
-        member: member(node),
-        name: NodeName::new(format!("n{node}")).unwrap(),
-        ..first.clone()
-    };
-    Record::genesis(Founding {
-        cluster: ClusterId([9; 16]),
-        cluster_name: "test".into(),
-        roster: (1..=4).map(entry).collect(),
-        partitions: 64,
-        seed: 7,
-        mac_key: [1; 32],
-    })
-    .unwrap()
-}
-
 #[test]
 fn partitions_that_cannot_be_refilled_keep_no_others_waiting() {
     let mut bench = Bench::cold(foreign_config(1), FakeDisk::default());
-    let ring = ring_of_four();
+    let ring = ring_of(["dc1"; 4], 64);
     bench.ring = Arc::new(ring.clone());
     bench.adopt_ring();
     bench.timeout();
