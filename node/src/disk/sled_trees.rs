@@ -24,7 +24,9 @@ const LOG_CACHE_BYTES: u64 = 1 << 20;
 
 /// How often a leaf that was read is looked at again. sled lets go of leaves, in each of 256 parts of its cache, only after 64
 /// looks: leaves that are read once would stay by the thousands, ten times what its cache may hold.
-const LOOKS: usize = 7;
+const LOOKS: u32 = 7;
+/// With a cache of so many bytes those leaves are few beside it, and to read them anew would cost more than they do.
+const LOOKS_CACHE_BYTES_MAX: u64 = 64 << 20;
 /// Leaves of smaller values are small themselves.
 const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
 
@@ -33,6 +35,8 @@ const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
 pub struct SledTrees {
     log: Base,
     tables: Base,
+    /// How often a leaf that was read is looked at again.
+    looks: u32,
     slowness: Slowness,
 }
 
@@ -82,7 +86,8 @@ impl SledTrees {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledTrees, StoreError> {
         let [log, tables] = BASES.map(|name| dir.join(name));
         let (log, tables) = (Base::open(&log, LOG_CACHE_BYTES)?, Base::open(&tables, cache_bytes)?);
-        Ok(SledTrees { log, tables, slowness: Slowness::default() })
+        let looks = if cache_bytes < LOOKS_CACHE_BYTES_MAX { LOOKS } else { 0 };
+        Ok(SledTrees { log, tables, looks, slowness: Slowness::default() })
     }
 
     /// The same, as slow as a test wants it.
@@ -195,7 +200,7 @@ impl Trees for SledTrees {
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(None) };
         let value = tree.get(key).map_err(of_sled)?;
         if value.as_ref().is_some_and(|value| value.len() >= LOOKS_VALUE_BYTES_MIN) {
-            for _ in 0..LOOKS {
+            for _ in 0..self.looks {
                 tree.contains_key(key).map_err(of_sled)?;
             }
         }
