@@ -24,9 +24,7 @@ const LOG_CACHE_BYTES: u64 = 1 << 20;
 
 /// How often a leaf that was read is looked at again. sled lets go of leaves, in each of 256 parts of its cache, only after 64
 /// looks: leaves that are read once would stay by the thousands, ten times what its cache may hold.
-const LOOKS: u32 = 7;
-/// With a cache of so many bytes those leaves are few beside it, and to read them anew would cost more than they do.
-const LOOKS_CACHE_BYTES_MAX: u64 = 64 << 20;
+const LOOKS: usize = 7;
 /// Leaves of smaller values are small themselves.
 const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
 
@@ -35,8 +33,6 @@ const LOOKS_VALUE_BYTES_MIN: usize = 4 << 10;
 pub struct SledTrees {
     log: Base,
     tables: Base,
-    /// How often a leaf that was read is looked at again.
-    looks: u32,
     slowness: Slowness,
 }
 
@@ -86,8 +82,7 @@ impl SledTrees {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledTrees, StoreError> {
         let [log, tables] = BASES.map(|name| dir.join(name));
         let (log, tables) = (Base::open(&log, LOG_CACHE_BYTES)?, Base::open(&tables, cache_bytes)?);
-        let looks = if cache_bytes < LOOKS_CACHE_BYTES_MAX { LOOKS } else { 0 };
-        Ok(SledTrees { log, tables, looks, slowness: Slowness::default() })
+        Ok(SledTrees { log, tables, slowness: Slowness::default() })
     }
 
     /// The same, as slow as a test wants it.
@@ -200,7 +195,7 @@ impl Trees for SledTrees {
         let Some(tree) = self.of(tree).existing(tree)? else { return Ok(None) };
         let value = tree.get(key).map_err(of_sled)?;
         if value.as_ref().is_some_and(|value| value.len() >= LOOKS_VALUE_BYTES_MIN) {
-            for _ in 0..self.looks {
+            for _ in 0..LOOKS {
                 tree.contains_key(key).map_err(of_sled)?;
             }
         }
