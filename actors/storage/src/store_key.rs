@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 use anser_machine::{Group, Headed};
+use anser_model::key::KEY_BYTES_MAX;
 use anser_model::ring::{Record, Within};
 use anser_model::{Key, KeyspaceId, PartitionId};
 use bytes::Bytes;
@@ -52,8 +53,8 @@ impl StoreKey {
 
     /// Checks that some bytes are a store key.
     pub fn parse(bytes: Bytes) -> Option<StoreKey> {
-        let key = StoreKey(bytes.into());
-        key.parts().is_some().then_some(key)
+        let key_bytes = bytes.len().checked_sub(PREFIX_BYTES)?;
+        (1..=KEY_BYTES_MAX).contains(&key_bytes).then(|| StoreKey(bytes.into()))
     }
 
     /// Partition, keyspace and key; never none for a value that was joined or parsed.

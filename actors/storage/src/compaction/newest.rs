@@ -7,7 +7,7 @@ use crate::store::recovery::{damaged, meta_of, read_block_of};
 use crate::store::row::Rows;
 use crate::store::{StoreError, TableEntry, Trees};
 use crate::table::Table;
-use crate::table::block::Entries;
+use crate::table::block::{Entries, Lying};
 use alloc::vec::Vec;
 use anser_machine::TableId;
 use bytes::Bytes;
@@ -60,14 +60,14 @@ impl Newest {
 
     /// The smallest key with its newest state; older ones are passed over.
     pub fn pop(&mut self, trees: &impl Trees) -> Result<Option<Popped>, StoreError> {
-        let mut smallest: Option<(&[u8], &Bytes)> = None;
+        let mut smallest: Option<(&[u8], Lying<'_>)> = None;
         for (key, state) in self.inputs.iter().filter_map(Input::entry) {
             // Of equal keys the first one stays, which is the newest.
             if smallest.is_none_or(|(other, _)| key < other) {
                 smallest = Some((key, state));
             }
         }
-        let Some((key, state)) = smallest.map(|(key, state)| (key.to_vec(), state.clone())) else {
+        let Some((key, state)) = smallest.map(|(key, state)| (key.to_vec(), state.share())) else {
             return Ok(None);
         };
         let mut holders = 0_u64;
@@ -91,7 +91,7 @@ impl Input {
         Ok(input)
     }
 
-    fn entry(&self) -> Option<(&[u8], &Bytes)> {
+    fn entry(&self) -> Option<(&[u8], Lying<'_>)> {
         self.walk.as_ref().and_then(Entries::entry)
     }
 

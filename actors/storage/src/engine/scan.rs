@@ -10,7 +10,7 @@ use super::{Engine, Waiting};
 use crate::cache::Cache;
 use crate::store_key::{StoreKey, group_of_key};
 use crate::table::BLOCK_BYTES;
-use crate::table::block::Entries;
+use crate::table::block::{Entries, Lying};
 use alloc::collections::btree_map::Range;
 use alloc::vec::Vec;
 use anser_machine::{FETCH_BYTES_MAX, Headed, Lsn, Stored, TableId};
@@ -169,11 +169,11 @@ impl<'a> Walk<'a> {
 }
 
 impl Source<'_> {
-    fn peek(&mut self) -> Option<(&[u8], &Bytes, Option<Lsn>)> {
+    fn peek(&mut self) -> Option<(&[u8], Lying<'_>, Option<Lsn>)> {
         match self {
-            Source::Memory(range) => {
-                range.peek().map(|(key, stored)| (key.as_bytes().as_ref(), &stored.state, Some(stored.lsn)))
-            }
+            Source::Memory(range) => range.peek().map(|(key, stored)| {
+                (key.as_bytes().as_ref(), Lying::alone(&stored.state), Some(stored.lsn))
+            }),
             Source::Table(walk) => walk.entries.as_ref()?.entry().map(|(key, state)| (key, state, None)),
         }
     }
@@ -253,7 +253,7 @@ fn gather(sources: &mut [Source<'_>], page: &mut Page, scan: &Scan, cache: &Cach
     }
     let mut bytes = 0;
     loop {
-        let mut smallest: Option<(&[u8], &Bytes, Option<Lsn>)> = None;
+        let mut smallest: Option<(&[u8], Lying<'_>, Option<Lsn>)> = None;
         for entry in sources.iter_mut().filter_map(Source::peek) {
             if smallest.is_none_or(|(key, ..)| entry.0 < key) {
                 smallest = Some(entry);
@@ -266,7 +266,7 @@ fn gather(sources: &mut [Source<'_>], page: &mut Page, scan: &Scan, cache: &Cach
             page.more = true;
             return Ok(());
         }
-        let (key, state) = (Bytes::copy_from_slice(key), state.clone());
+        let (key, state) = (Bytes::copy_from_slice(key), state.share());
         bytes += key.len() + state.len();
         page.lsn = page.lsn.max(lsn);
         let mut advanced = Ok(());

@@ -8,6 +8,7 @@
 use crate::cursor::{Cursor, put_length};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::ops::Range;
 
 /// Most bytes of a block of several entries, before compression. An entry larger than that has a block of its own.
 pub const BLOCK_BYTES: usize = 4096;
@@ -135,8 +136,28 @@ pub struct Entries {
     at: usize,
     end: usize,
     key: Vec<u8>,
-    state: Bytes,
+    /// Where the present one's state lies.
+    state: Range<usize>,
     ended: bool,
+}
+
+/// A state in what it lies in. Whoever only looks at it takes no share of that.
+#[derive(Clone, Copy, Debug)]
+pub struct Lying<'a> {
+    within: &'a Bytes,
+    state: &'a [u8],
+}
+
+impl<'a> Lying<'a> {
+    /// All of these bytes.
+    pub fn alone(state: &'a Bytes) -> Lying<'a> {
+        Lying { within: state, state }
+    }
+
+    /// Its bytes, shared.
+    pub fn share(self) -> Bytes {
+        self.within.slice_ref(self.state)
+    }
 }
 
 impl Entries {
@@ -159,25 +180,28 @@ impl Entries {
     }
 
     fn at(block: Bytes, at: usize, end: usize) -> Result<Entries, BadBlock> {
-        let mut walk = Entries { block, at, end, key: Vec::new(), state: Bytes::new(), ended: false };
+        let mut walk = Entries { block, at, end, key: Vec::new(), state: 0..0, ended: false };
         walk.advance()?;
         Ok(walk)
     }
 
     /// The present entry's key and state; none at the end.
-    pub fn entry(&self) -> Option<(&[u8], &Bytes)> {
-        (!self.ended).then_some((self.key.as_slice(), &self.state))
+    pub fn entry(&self) -> Option<(&[u8], Lying<'_>)> {
+        let state = self.block.get(self.state.clone()).filter(|_| !self.ended)?;
+        Some((self.key.as_slice(), Lying { within: &self.block, state }))
     }
 
     /// Moves on to the next entry.
     pub fn advance(&mut self) -> Result<(), BadBlock> {
         let rest = self.block.get(self.at..self.end).ok_or(BadBlock)?;
         let mut walk = Walk { rest: Cursor(rest), key: core::mem::take(&mut self.key) };
-        match walk.next()? {
-            Some(state) => self.state = self.block.slice_ref(state),
+        let state = walk.next()?.map(<[u8]>::len);
+        self.at = self.end.saturating_sub(walk.rest.0.len());
+        match state {
+            // The last part of its entry.
+            Some(length) => self.state = self.at.saturating_sub(length)..self.at,
             None => self.ended = true,
         }
-        self.at = self.end.saturating_sub(walk.rest.0.len());
         self.key = walk.key;
         Ok(())
     }
@@ -188,7 +212,7 @@ pub fn entries(block: &Bytes) -> Result<Vec<(Bytes, Bytes)>, BadBlock> {
     let mut walk = Entries::of(block.clone())?;
     let mut all = Vec::new();
     while let Some((key, state)) = walk.entry() {
-        all.push((Bytes::copy_from_slice(key), state.clone()));
+        all.push((Bytes::copy_from_slice(key), state.share()));
         walk.advance()?;
     }
     Ok(all)
