@@ -1,7 +1,7 @@
 //! The commit thread: one group, one sync, one answer to each asker. What arrives meanwhile is the next group.
 //!
 //! A sync costs the same processor time however much it makes durable, here and in all who are woken by it. So under load,
-//! and only then, a group is let grow for about as long as two syncs take.
+//! and only then, a group is let grow until it is large, or for about as long as two syncs take.
 
 use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
@@ -63,7 +63,9 @@ pub(super) fn run(works: &Works) {
     let mut pause = Duration::ZERO;
     loop {
         let backlog = backlog_pause(works.port.tables.len());
-        if works.port.commit.len() < GROWN_JOBS || !backlog.is_zero() {
+        if backlog.is_zero() {
+            works.port.commit.let_grow(GROWN_JOBS, pause);
+        } else {
             std::thread::sleep(pause.max(backlog));
         }
         let Some(jobs) = works.port.commit.take(GROUP_JOBS_MAX) else { return };

@@ -16,12 +16,14 @@ struct State<T> {
     closed: bool,
     /// Readers that wait for items: waking nobody is a system call too.
     waiting: usize,
+    /// How many items there must be for a reader to be woken.
+    wakes_at: usize,
 }
 
 impl<T> Queue<T> {
     /// An empty one.
     pub fn new() -> Queue<T> {
-        let state = State { items: VecDeque::new(), closed: false, waiting: 0 };
+        let state = State { items: VecDeque::new(), closed: false, waiting: 0, wakes_at: 1 };
         Queue { state: Mutex::new(state), filled: Condvar::new() }
     }
 
@@ -32,7 +34,7 @@ impl<T> Queue<T> {
             return false;
         }
         state.items.extend(items);
-        let wakes = state.waiting > 0 && !state.items.is_empty();
+        let wakes = state.waiting > 0 && state.items.len() >= state.wakes_at;
         drop(state);
         if wakes {
             self.filled.notify_one();
@@ -57,6 +59,21 @@ impl<T> Queue<T> {
             self.filled.notify_one();
         }
         (!taken.is_empty()).then_some(taken)
+    }
+
+    /// Waits until so many items are in it, or for so long, or for the close. It takes none, and is for one reader.
+    pub fn let_grow(&self, count: usize, within: Duration) {
+        if within.is_zero() {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.wakes_at = count.max(1);
+        state.waiting += 1;
+        let waited =
+            self.filled.wait_timeout_while(state, within, |state| state.items.len() < count && !state.closed);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.wakes_at = 1;
     }
 
     /// The same, but waits no longer than so: no items then.
@@ -112,5 +129,45 @@ mod tests {
         assert_eq!(queue.take(16).map(|taken| taken.len()), Some(10), "nobody else waits");
         queue.close();
         assert_eq!(queue.take(16), None);
+    }
+
+    #[test]
+    fn a_queue_is_let_grow_until_it_is_large_and_no_longer() {
+        let (long, large) = (Duration::from_secs(60), 4);
+        let queue = Queue::new();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let grown = scope.spawn(|| {
+                queue.let_grow(large, long);
+                queue.len()
+            });
+            // Each of them could wake it.
+            (0..large).for_each(|item| assert!(queue.push([item])));
+            assert_eq!(grown.join().unwrap(), large);
+        });
+        queue.let_grow(large, long);
+        assert_eq!(
+            queue.take(16).map(|taken| taken.len()),
+            Some(large),
+            "it took none, and nothing is left behind"
+        );
+        queue.let_grow(large, Duration::from_millis(1));
+        queue.close();
+        queue.let_grow(large, long);
+        assert!(begun.elapsed() < long / 2, "it waits for what is there");
+    }
+
+    #[test]
+    fn whoever_waits_after_a_growth_is_woken_by_one_item() {
+        let queue = Queue::new();
+        queue.let_grow(64, Duration::from_millis(1));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| queue.take(16));
+            while queue.state.lock().unwrap().waiting == 0 {
+                std::thread::yield_now();
+            }
+            assert!(queue.push([7]));
+            assert_eq!(reader.join().unwrap(), Some(vec![7]));
+        });
     }
 }
