@@ -1,6 +1,7 @@
 //! A merge of tables under way: small parts of it, with rests between them as long as the compactor wants the disk to have
 //! for other things.
 
+use super::background::Background;
 use super::port::Origin;
 use super::tables::listed;
 use super::works::Works;
@@ -73,7 +74,7 @@ impl Merging {
     pub fn go_on(under_way: &mut Option<Merging>, works: &Works) -> Result<(), StoreError> {
         let Some(mut merging) = under_way.take() else { return Ok(()) };
         let began = Instant::now();
-        match merging.merge.step(&works.trees, PART_BYTES, &mut || works.next_table()) {
+        match merging.merge.step(&Background::of(&works.trees), PART_BYTES, &mut || works.next_table()) {
             Ok(true) => return merging.install(works),
             Ok(false) => {}
             Err(StoreError::Damaged(what)) => {

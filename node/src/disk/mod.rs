@@ -9,6 +9,7 @@
 //! Deliberately absent: admission. Requests are queued without a bound of their own, since whoever submits them was
 //! admitted with credits for their bytes; and no caller ever waits.
 
+mod background;
 mod commit;
 mod fetch;
 mod folder;

@@ -1,6 +1,7 @@
 //! The thread that writes and merges tables, reads shards back, and looks after the log's segments. A merge is worked on
 //! in small parts, whenever nothing else is to be done.
 
+use super::background::Background;
 use super::merging::Merging;
 use super::port::{Asker, CommitJob, Origin, TableJob};
 use super::works::Works;
@@ -78,7 +79,8 @@ fn flush(works: &Works, origin: Origin, frozen: &Arc<Frozen>, through: Lsn) -> R
     let Asker::Shard(shard) = origin.0 else {
         return Err(StoreError::Failed("only shards have tables".into()));
     };
-    let written = install::write_frozen(&works.trees, &mut || works.next_table(), shard, frozen)?;
+    let written =
+        install::write_frozen(&Background::of(&works.trees), &mut || works.next_table(), shard, frozen)?;
     works.trees.sync_part(Part::Tables)?;
     let (entries, tables) = listed(written);
     works.drop_needless(|manifest| manifest.install(shard, entries, through))?;

@@ -14,7 +14,7 @@ use anser_machine::{Frozen, Group, StoredTable, TableId};
 use bytes::Bytes;
 
 /// So many chunks are stored at a time.
-const BATCH_CHUNKS: usize = 64;
+const BATCH_CHUNKS: usize = 8;
 /// So many keys are laid out at a time; those that the table does not come to need stay empty.
 const LAY_OUT_CHUNKS: u32 = 256;
 
