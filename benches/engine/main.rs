@@ -21,7 +21,7 @@ mod work;
 use anser_storage::StoreKey;
 use asked::Asked;
 use bytes::Bytes;
-use floor::{RawFile, RawSled};
+use floor::{RawFile, RawSled, Tables};
 use hdrhistogram::Histogram;
 use ours::Ours;
 use report::{Measured, Row, Written};
@@ -31,6 +31,10 @@ use std::time::{Duration, Instant};
 use store::Store;
 use theirs::Theirs;
 use work::{Choice, key, state};
+
+/// The heap that the `anser` binary has; for both stores.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Writes between two bursts of reads, where both are measured together, in batches; and the reads.
 const BESIDE: (u64, u64) = (4, 64);
@@ -107,24 +111,42 @@ fn main() {
     Row::head(["ours", "fjall"]);
     all(&mut stores).iter().for_each(|row| row.print_costs(user_bytes as u64));
     drop(stores);
+    println!("\nwhat lies below");
+    let tables = Tables::open(&dir("ours"), cache_bytes, sizes.records);
+    let alone = |name: &str, part: &mut dyn FnMut(&mut Measured)| {
+        let mut measured = Measured::default();
+        part(&mut measured);
+        println!("{name:<48} {:.0} ops/s, us {}", measured.per_second(), measured.latencies());
+    };
+    for (name, choice) in [("random", Choice::Uniform), ("zipfian", Choice::zipfian(sizes.records))] {
+        alone(&format!("{name} row of our tables, read by sled alone"), &mut |measured| {
+            tables.get(&choice, 0..sizes.gets, measured);
+        });
+    }
+    println!("{:<48} {:.0} ops/s", "random rows, by two threads", tables.get_many(sizes.gets));
+    println!("{:<48} {:.0} records/s", "all rows in order, by one thread", tables.scan());
+    drop(tables);
+    alone("a question to another thread, and its answer", &mut |measured| {
+        floor::ask_a_thread(sizes.gets, measured);
+    });
     if sizes.reads_only {
         return;
     }
     let mut below: [Box<dyn Store>; 2] =
         [Box::new(RawSled::create(&dir("sled"), cache_bytes)), Box::new(RawFile::create(&dir("file")))];
-    println!("\nwhat lies below");
     Row::head(["sled tree", "raw file"]);
     let rows = [load(&mut below), overwrite(&mut below)];
     rows.iter().for_each(|row| row.print_costs(user_bytes as u64));
     let [sled, _] = &mut below;
     for (name, choice) in [("random", Choice::Uniform), ("zipfian", Choice::zipfian(sizes.records))] {
-        let mut measured = Measured::default();
-        (0..sizes.turns).for_each(|turn| reads(sled.as_mut(), &choice, turn, &mut measured));
-        println!("{name} get from the sled tree: {} us p50/p99/p99.9", measured.latencies());
+        alone(&format!("{name} get from the sled tree"), &mut |measured| {
+            (0..sizes.turns).for_each(|turn| reads(sled.as_mut(), &choice, turn, measured));
+        });
     }
-    let begun = Instant::now();
-    let keys = sled.scan() as f64;
-    println!("ordered scan of the sled tree: {:.0} ops/s", keys / begun.elapsed().as_secs_f64());
+    alone("ordered scan of the sled tree", &mut |measured| {
+        let begun = Instant::now();
+        measured.ops(sled.scan() as u64, begun.elapsed());
+    });
 }
 
 /// All rows of the two engines, printed as they come.
@@ -145,13 +167,16 @@ fn all(stores: &mut [Box<dyn Store>; 2]) -> Vec<Row> {
     }
     let overwritten = overwrite(stores);
     let after = gets("random get after it", stores, &Choice::Uniform, false);
+    let merging = merging(stores);
     let beside = beside(stores);
-    let times = [0, 1].map(|place| {
-        let slowest_us = |row: &Row| row.measured[place].slowest_us();
-        format!("{:.2}", slowest_us(&beside) / slowest_us(&after))
-    });
-    println!("  p99.9 of a get beside overwrites and merges over that without: {}", times.join(" / "));
-    vec![loaded, uniform, zipfian, many, batched, absent, scan, overwritten, after, beside]
+    for (name, row) in [("merges", &merging), ("overwrites and merges", &beside)] {
+        let times = [0, 1].map(|place| {
+            let slowest_us = |row: &Row| row.measured[place].slowest_us();
+            format!("{:.2}", slowest_us(row) / slowest_us(&after))
+        });
+        println!("  p99.9 of a get beside {name} over that without: {}", times.join(" / "));
+    }
+    vec![loaded, uniform, zipfian, many, batched, absent, scan, overwritten, after, merging, beside]
 }
 
 /// Has both stores do their parts in turn, each first in every other turn; settled after each, and left idle after the last.
@@ -266,6 +291,19 @@ fn absent(stores: &mut [Box<dyn Store>; 2]) -> Row {
             assert!(store.get(&key).is_none());
             measured.op(1, begun.elapsed());
         }
+    })
+}
+
+/// Gets while the store merges what was overwritten just before; only they are counted.
+fn merging(stores: &mut [Box<dyn Store>; 2]) -> Row {
+    let part = sizes().records / sizes().turns;
+    turns("get beside merges", stores, sizes().turns, &mut |store, turn, measured| {
+        let mut unmeasured = Measured::default();
+        let numbers = (turn * part..(turn + 1) * part)
+            .map(|draw| Choice::Uniform.draw(draw ^ 0x3e26e5, sizes().records));
+        writes(store, numbers, 5 + turn, &mut unmeasured);
+        reads(store, &Choice::Uniform, turn, measured);
+        measured.user += unmeasured.user;
     })
 }
 

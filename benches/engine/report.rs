@@ -111,7 +111,8 @@ impl Measured {
         self.filters.1 += after.1.saturating_sub(before.1);
     }
 
-    fn per_second(&self) -> f64 {
+    /// Operations a second.
+    pub fn per_second(&self) -> f64 {
         self.ops as f64 / self.time.as_secs_f64()
     }
 
