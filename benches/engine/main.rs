@@ -25,7 +25,7 @@ use floor::{RawFile, RawSled, Tables};
 use hdrhistogram::Histogram;
 use ours::Ours;
 use report::{Measured, Row, Written};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use store::Store;
@@ -112,35 +112,49 @@ fn main() {
     all(&mut stores).iter().for_each(|row| row.print_costs(user_bytes as u64));
     drop(stores);
     println!("\nwhat lies below");
-    let tables = Tables::open(&dir("ours"), cache_bytes, sizes.records);
-    let alone = |name: &str, part: &mut dyn FnMut(&mut Measured)| {
-        let mut measured = Measured::default();
-        part(&mut measured);
-        println!("{name:<48} {:.0} ops/s, us {}", measured.per_second(), measured.latencies());
-    };
-    for (name, choice) in [("random", Choice::Uniform), ("zipfian", Choice::zipfian(sizes.records))] {
+    tables_alone(&dir("ours"), cache_bytes);
+    if !sizes.reads_only {
+        below(RawSled::create(&dir("sled"), cache_bytes), RawFile::create(&dir("file")), user_bytes as u64);
+    }
+}
+
+/// Prints what one part came to, of which there is nothing to compare.
+fn alone(name: &str, part: &mut dyn FnMut(&mut Measured)) {
+    let mut measured = Measured::default();
+    part(&mut measured);
+    println!("{name:<48} {:.0} ops/s, us {}", measured.per_second(), measured.latencies());
+}
+
+/// The choices of keys with their names.
+fn choices() -> [(&'static str, Choice); 2] {
+    [("random", Choice::Uniform), ("zipfian", Choice::zipfian(sizes().records))]
+}
+
+/// What sled takes to read what our closed folder holds, and what a change of threads takes.
+fn tables_alone(dir: &Path, cache_bytes: usize) {
+    let (tables, gets) = (Tables::open(dir, cache_bytes, sizes().records), sizes().gets);
+    for (name, choice) in choices() {
         alone(&format!("{name} row of our tables, read by sled alone"), &mut |measured| {
-            tables.get(&choice, 0..sizes.gets, measured);
+            tables.get(&choice, 0..gets, measured);
         });
     }
-    println!("{:<48} {:.0} ops/s", "random rows, by two threads", tables.get_many(sizes.gets));
+    println!("{:<48} {:.0} ops/s", "random rows, by two threads", tables.get_many(gets));
     println!("{:<48} {:.0} records/s", "all rows in order, by one thread", tables.scan());
-    drop(tables);
     alone("a question to another thread, and its answer", &mut |measured| {
-        floor::ask_a_thread(sizes.gets, measured);
+        floor::ask_a_thread(gets, measured);
     });
-    if sizes.reads_only {
-        return;
-    }
-    let mut below: [Box<dyn Store>; 2] =
-        [Box::new(RawSled::create(&dir("sled"), cache_bytes)), Box::new(RawFile::create(&dir("file")))];
+}
+
+/// The same bytes in a raw sled tree and in a file.
+fn below(sled: RawSled, file: RawFile, user_bytes: u64) {
+    let mut stores: [Box<dyn Store>; 2] = [Box::new(sled), Box::new(file)];
     Row::head(["sled tree", "raw file"]);
-    let rows = [load(&mut below), overwrite(&mut below)];
-    rows.iter().for_each(|row| row.print_costs(user_bytes as u64));
-    let [sled, _] = &mut below;
-    for (name, choice) in [("random", Choice::Uniform), ("zipfian", Choice::zipfian(sizes.records))] {
+    let rows = [load(&mut stores), overwrite(&mut stores)];
+    rows.iter().for_each(|row| row.print_costs(user_bytes));
+    let [sled, _] = &mut stores;
+    for (name, choice) in choices() {
         alone(&format!("{name} get from the sled tree"), &mut |measured| {
-            (0..sizes.turns).for_each(|turn| reads(sled.as_mut(), &choice, turn, measured));
+            (0..sizes().turns).for_each(|turn| reads(sled.as_mut(), &choice, turn, measured));
         });
     }
     alone("ordered scan of the sled tree", &mut |measured| {
