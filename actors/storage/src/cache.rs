@@ -76,6 +76,18 @@ impl Cache {
         }
     }
 
+    /// How much it may hold.
+    #[cfg(test)]
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// It may hold so much from now on.
+    pub fn resize(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.shrink();
+    }
+
     /// A block, if it is here.
     pub fn get(&mut self, table: TableId, block: u32) -> Option<Bytes> {
         let slot = self.slots.get_mut(&(table, block))?;
@@ -101,6 +113,10 @@ impl Cache {
             self.small.push(place, bytes);
         }
         self.slots.insert(place, Slot { block, hits: 0 });
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         // Ends: each turn removes a block, moves one on for good, or takes one of its at most HITS_MAX hits.
         while self.bytes() > self.bytes_max {
             self.evict();
@@ -174,6 +190,21 @@ mod tests {
         assert!(cache.ghosts.len() <= GHOSTS_MIN && cache.ghost_set.len() <= GHOSTS_MIN);
         cache.insert(TABLE, 5000, Bytes::from(alloc::vec![0; 10_000]));
         assert_eq!(cache.get(TABLE, 5000), None, "too large to keep");
+    }
+
+    #[test]
+    fn gives_up_what_it_may_no_longer_hold() {
+        let mut cache = Cache::new(20_000);
+        for number in 0..20 {
+            cache.insert(TABLE, number, block());
+            cache.get(TABLE, number);
+        }
+        cache.resize(5_000);
+        assert_eq!(cache.bytes(), 5_000);
+        cache.resize(0);
+        assert_eq!(cache.bytes(), 0);
+        cache.insert(TABLE, 100, block());
+        assert_eq!(cache.bytes(), 0);
     }
 
     #[test]

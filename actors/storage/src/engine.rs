@@ -46,8 +46,19 @@ pub struct Limits {
     pub memtable_bytes: usize,
     /// Most frozen memtables that wait to be written.
     pub frozen_max: usize,
-    /// Bytes of the block cache.
+    /// Bytes of the block cache. Hash trees that take more than as much take it from the cache.
     pub cache_bytes: usize,
+}
+
+/// The part of its bytes that the block cache keeps however large the hash trees are: one in this many.
+const CACHE_SHARE_MIN: usize = 8;
+
+impl Limits {
+    /// Bytes of the block cache beside hash trees of so many.
+    fn cache_beside(&self, tree_bytes: usize) -> usize {
+        let over = tree_bytes.saturating_sub(self.cache_bytes);
+        self.cache_bytes.saturating_sub(over).max(self.cache_bytes / CACHE_SHARE_MIN)
+    }
 }
 
 impl Default for Limits {
@@ -236,6 +247,7 @@ impl Engine {
         let groups = added.iter().map(|table| table.group).collect();
         self.tables.replace(removed, added)?;
         self.tables_came(&groups, are_new);
+        self.cache.resize(self.limits.cache_beside(self.tree_bytes()));
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Budget {
             memtable: part(memtable),
             cache: part(memory / 8 / shards),
             requests: part((memory / 16).clamp(32 << 20, 1 << 30)),
-            sled: (memory / 16).clamp(8 << 20, SLED_BYTES_MAX),
+            sled: (memory / 32).clamp(8 << 20, SLED_BYTES_MAX),
             log: kept.saturating_mul(2).max(LOG_BYTES_MIN),
         }
     }

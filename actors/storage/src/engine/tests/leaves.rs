@@ -213,7 +213,8 @@ proptest! {
 
 #[test]
 fn a_tree_is_as_deep_as_its_tables_allow_and_a_merge_of_the_oldest_makes_it_deeper() {
-    let mut kept = kept(Limits { memtable_bytes: 20_000, frozen_max: 1, cache_bytes: 1 << 20 });
+    // A cache that its tree alone is too large for.
+    let mut kept = kept(Limits { memtable_bytes: 20_000, frozen_max: 1, cache_bytes: 400 });
     let depth = |kept: &Kept| kept.engine.leaves(PartitionId(0), KeyspaceId(1)).unwrap().depth();
     let id = TreeId { partition: PartitionId(0), keyspace: KeyspaceId(1) };
     let write = |kept: &mut Kept, keys: std::ops::Range<u16>| {
@@ -239,6 +240,9 @@ fn a_tree_is_as_deep_as_its_tables_allow_and_a_merge_of_the_oldest_makes_it_deep
     kept.merge(0, 0, 2);
     check(&mut kept.engine, &kept.store, &"a merge of all");
     assert_eq!(depth(&kept), 1);
+    let (cache, trees) = (kept.engine.cache.bytes_max(), kept.engine.tree_bytes());
+    assert_eq!(cache, kept.limits.cache_beside(trees), "the cache knows of the trees");
+    assert!(cache < kept.limits.cache_bytes, "beside {trees} bytes");
     assert_eq!(kept.engine.trees.keys_max(id), Some(1024));
     assert!(kept.engine.tables().iter().all(|table| !table.coarse));
     let tree_bytes = kept.engine.leaves(PartitionId(0), KeyspaceId(1)).unwrap().bytes();
@@ -258,4 +262,13 @@ fn trees_in_memory_become_deeper_as_keys_come() {
     }
     check(&mut engine, &Store::default(), &"all");
     assert_eq!(engine.leaves(PartitionId(7), KeyspaceId(1)), None);
+}
+
+#[test]
+fn the_cache_gives_way_to_hash_trees_but_keeps_a_part() {
+    let limits = Limits { cache_bytes: 800, ..Limits::default() };
+    let table = [(0, 800), (800, 800), (801, 799), (1500, 100), (1501, 100), (usize::MAX, 100)];
+    for (trees, cache) in table {
+        assert_eq!(limits.cache_beside(trees), cache, "beside trees of {trees} bytes");
+    }
 }
