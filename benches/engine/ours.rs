@@ -72,7 +72,7 @@ impl Ours {
     pub fn create(dir: &Path, memtable_bytes: usize, cache_bytes: usize) -> Ours {
         let (sender, answers) = channel();
         let sink = Arc::new(Sink(Mutex::new(sender)));
-        // As a node shares its memory out: an eighth of it for its blocks, a sixteenth for sled.
+        // A third of all cache; a node gives sled a fifth.
         let sled_bytes = cache_bytes / 3;
         let config = DiskConfig { cache_bytes: sled_bytes as u64, ..DiskConfig::new(NodeId([7; 16]), 1) };
         let disk = Disk::open(dir, &config, sink).unwrap().disk;
