@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// For how long it computes before it offers the processor.
+/// After so long, waits included, it offers the processor.
 const TURN: Duration = Duration::from_micros(100);
 
 /// See the module.

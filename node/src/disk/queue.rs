@@ -76,7 +76,7 @@ impl<T> Queue<T> {
         state.wakes_at = 1;
     }
 
-    /// The same, but waits no longer than so: no items then.
+    /// As [`Queue::take`], but waits no longer than so: no items then.
     pub fn take_within(&self, count: usize, within: Duration) -> Option<Vec<T>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting += 1;

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use anser_machine::{Frozen, Group, StoredTable, TableId};
 use bytes::Bytes;
 
-/// So many chunks are stored at a time.
+/// So many chunks are stored at a time: a row, since work in the background gives way between two of them.
 const BATCH_CHUNKS: usize = 8;
 /// So many keys are laid out at a time; those that the table does not come to need stay empty.
 const LAY_OUT_CHUNKS: u32 = 256;
