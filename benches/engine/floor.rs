@@ -34,6 +34,7 @@ impl Tables {
             let filled = tree.iter().map(Result::unwrap).filter(|(_, row)| !row.is_empty());
             rows.extend(filled.map(|(key, _)| (tree.clone(), key)));
         }
+        assert!(!rows.is_empty(), "no table: too few records");
         Tables { rows, records, _db: db }
     }
 

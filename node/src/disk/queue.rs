@@ -131,19 +131,26 @@ mod tests {
         assert_eq!(queue.take(16), None);
     }
 
+    fn until_somebody_waits<T>(queue: &Queue<T>) {
+        let since = Instant::now();
+        while queue.state.lock().unwrap().waiting == 0 {
+            assert!(since.elapsed() < Duration::from_secs(10), "nobody comes to wait");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_queue_is_let_grow_until_it_is_large_and_no_longer() {
         let (long, large) = (Duration::from_secs(60), 4);
         let queue = Queue::new();
         let begun = Instant::now();
         std::thread::scope(|scope| {
-            let grown = scope.spawn(|| {
-                queue.let_grow(large, long);
-                queue.len()
-            });
-            // Each of them could wake it.
-            (0..large).for_each(|item| assert!(queue.push([item])));
-            assert_eq!(grown.join().unwrap(), large);
+            let grown = scope.spawn(|| queue.let_grow(large, long));
+            until_somebody_waits(&queue);
+            (1..large).for_each(|item| assert!(queue.push([item])));
+            assert!(!grown.is_finished() && queue.state.lock().unwrap().waiting == 1, "too few wake nobody");
+            assert!(queue.push([0]));
+            grown.join().unwrap();
         });
         queue.let_grow(large, long);
         assert_eq!(
@@ -163,9 +170,7 @@ mod tests {
         queue.let_grow(64, Duration::from_millis(1));
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| queue.take(16));
-            while queue.state.lock().unwrap().waiting == 0 {
-                std::thread::yield_now();
-            }
+            until_somebody_waits(&queue);
             assert!(queue.push([7]));
             assert_eq!(reader.join().unwrap(), Some(vec![7]));
         });

@@ -17,6 +17,13 @@ fn read(finished: &Finished, number: u32) -> Result<Bytes, chunk::BadChunk> {
     chunk::join(TABLE, number, get).map(|(bytes, _)| bytes)
 }
 
+/// One block, however large.
+fn block_of(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Bytes {
+    let mut writer = block::BlockWriter::default();
+    entries.iter().for_each(|(key, state)| writer.push(key, state));
+    writer.finish().into()
+}
+
 fn lookup(finished: &Finished, table: &Table, key: &[u8]) -> Option<Bytes> {
     let block = table.block_of(key)?;
     let content = block::unpack(&read(finished, block).unwrap()).unwrap();
@@ -133,6 +140,38 @@ proptest! {
         let _ = block::unpack(&bytes);
         let _ = Table::open(TABLE, sealed.into()).map(|table| table.block_of(&key));
         let _ = crate::record::decode(&bytes);
+    }
+
+    #[test]
+    fn a_walk_from_a_key_is_the_rest_of_a_whole_walk(entries in some_entries(), from in prop::collection::vec(0..5_u8, 0..4)) {
+        let block = block_of(&entries);
+        let mut walk = block::Entries::from(block.clone(), &from).unwrap();
+        let mut rest = Vec::new();
+        while let Some((key, state)) = walk.entry() {
+            rest.push((Bytes::copy_from_slice(key), state.share()));
+            walk.advance().unwrap();
+        }
+        let expected = block::entries(&block).unwrap().into_iter().filter(|(key, _)| key.as_ref() >= from.as_slice());
+        prop_assert_eq!(rest, expected.collect::<Vec<_>>());
+    }
+
+    /// Past the checksums: what is walked here no table returns.
+    #[test]
+    fn damaged_blocks_are_walked_without_a_panic(
+        entries in some_entries(), key in any::<[u8; 3]>(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=u8::MAX), 1..8),
+    ) {
+        let mut block = block_of(&entries).to_vec();
+        for (at, flip) in flips {
+            let at = at.index(block.len());
+            block[at] ^= flip;
+        }
+        let block = Bytes::from(block);
+        let _ = block::search(&block, &key);
+        let _ = block::entries(&block);
+        if let Ok(mut walk) = block::Entries::from(block, &key) {
+            while walk.entry().is_some() && walk.advance().is_ok() {}
+        }
     }
 
     #[test]
