@@ -142,6 +142,10 @@ impl Store for RawSled {
 
     fn settle(&mut self, _idle: bool) {}
 
+    fn is_busy(&mut self) -> bool {
+        false
+    }
+
     fn filters(&self) -> (u64, u64) {
         (0, 0)
     }
@@ -193,6 +197,10 @@ impl Store for RawFile {
     }
 
     fn settle(&mut self, _idle: bool) {}
+
+    fn is_busy(&mut self) -> bool {
+        false
+    }
 
     fn filters(&self) -> (u64, u64) {
         (0, 0)

@@ -250,9 +250,19 @@ fn overwrite(stores: &mut [Box<dyn Store>; 2]) -> Row {
     })
 }
 
-fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measured) {
+/// A turn's gets; those that `goes_on` lets be.
+fn reads_while(
+    store: &mut dyn Store,
+    choice: &Choice,
+    turn: u64,
+    measured: &mut Measured,
+    goes_on: &mut dyn FnMut(&mut dyn Store) -> bool,
+) {
     let part = sizes().gets / sizes().turns;
     for draw in turn * part..(turn + 1) * part {
+        if !goes_on(store) {
+            return;
+        }
         let number = choice.draw(draw, sizes().records);
         let key = key(number);
         let begun = Instant::now();
@@ -262,6 +272,10 @@ fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measu
         let length = state(number, 0, sizes().value_bytes).len();
         assert_eq!(found.map(|state| state.len()), Some(length), "key {number}");
     }
+}
+
+fn reads(store: &mut dyn Store, choice: &Choice, turn: u64, measured: &mut Measured) {
+    reads_while(store, choice, turn, measured, &mut |_| true);
 }
 
 fn gets(name: &'static str, stores: &mut [Box<dyn Store>; 2], choice: &Choice, many: bool) -> Row {
@@ -308,7 +322,7 @@ fn absent(stores: &mut [Box<dyn Store>; 2]) -> Row {
     })
 }
 
-/// Gets while the store merges what was overwritten just before; only they are counted.
+/// Gets for as long as the store flushes and merges what was overwritten just before; only they are counted.
 fn merging(stores: &mut [Box<dyn Store>; 2]) -> Row {
     let part = sizes().records / sizes().turns;
     turns("get beside merges", stores, sizes().turns, &mut |store, turn, measured| {
@@ -316,7 +330,7 @@ fn merging(stores: &mut [Box<dyn Store>; 2]) -> Row {
         let numbers = (turn * part..(turn + 1) * part)
             .map(|draw| Choice::Uniform.draw(draw ^ 0x3e26e5, sizes().records));
         writes(store, numbers, 5 + turn, &mut unmeasured);
-        reads(store, &Choice::Uniform, turn, measured);
+        reads_while(store, &Choice::Uniform, turn, measured, &mut |store| store.is_busy());
         measured.user += unmeasured.user;
     })
 }

@@ -249,16 +249,32 @@ impl Ours {
         }
     }
 
-    /// One page of a partition, its blocks fetched as it asks for them.
-    fn page(&mut self, partition: PartitionId, after: Option<&StoreKey>) -> anser_storage::Page {
-        let mut scan = Scan::new(partition, after, PAGE.0, PAGE.1);
+    /// The next page of a scan, its blocks fetched as it asks for them.
+    fn page(&mut self, scan: &mut Scan, under_way: &mut BTreeMap<u64, Run>) -> anser_storage::Page {
         loop {
-            let runs = match self.engine.scan(&mut scan) {
+            match self.engine.scan(scan) {
                 Scanned::Page(page) => return page,
                 Scanned::Damaged { table, block } => panic!("{table:?}, block {block} is damaged"),
-                Scanned::Fetch(runs) => runs,
-            };
-            self.fetch_runs(runs, &mut |run, contents| scan.hold(run, contents));
+                Scanned::Fetch(runs) => {
+                    for run in runs {
+                        self.ticket += 1;
+                        self.asked.push(run.request(Ticket(self.ticket)));
+                        under_way.insert(self.ticket, run);
+                    }
+                    self.step_ends();
+                }
+            }
+            while !scan.is_ready() {
+                if self.fetched.is_empty() {
+                    self.wait();
+                }
+                while let Some((ticket, blocks)) = self.fetched.pop_first() {
+                    // What is not of this scan was read ahead for one that has ended.
+                    if let Some(run) = under_way.remove(&ticket) {
+                        scan.hold(&run, blocks.unwrap_or_default());
+                    }
+                }
+            }
         }
     }
 
@@ -300,6 +316,8 @@ impl Store for Ours {
     }
 
     fn get(&mut self, key: &StoreKey) -> Option<Bytes> {
+        // A node's compactor has a thread of its own.
+        self.turn();
         let mut looked = self.look_up(key);
         loop {
             match looked {
@@ -359,11 +377,10 @@ impl Store for Ours {
     fn scan(&mut self) -> usize {
         let mut keys = 0;
         for partition in (0..super::work::PARTITIONS).map(PartitionId) {
-            let mut after = None;
+            let (mut scan, mut under_way) = (Scan::new(partition, None, PAGE.0, PAGE.1), BTreeMap::new());
             loop {
-                let page = self.page(partition, after.as_ref());
+                let page = self.page(&mut scan, &mut under_way);
                 keys += page.entries.len();
-                after = page.entries.into_iter().next_back().map(|(key, _)| key);
                 if !page.more {
                     break;
                 }
@@ -376,10 +393,9 @@ impl Store for Ours {
         let mut aged = !idle;
         loop {
             self.turn();
-            let soon = self.now().tick.plus_ms(SOON_MS);
             if self.flushing > 0 || self.merging {
                 self.wait();
-            } else if self.compactor.next_timeout().is_some_and(|(at, _)| at <= soon) {
+            } else if self.is_busy() {
                 std::thread::park_timeout(Duration::from_millis(5));
             } else if aged {
                 return;
@@ -389,6 +405,12 @@ impl Store for Ours {
                 aged = !self.merging;
             }
         }
+    }
+
+    fn is_busy(&mut self) -> bool {
+        let soon = self.now().tick.plus_ms(SOON_MS);
+        let means_to = self.compactor.next_timeout().is_some_and(|(at, _)| at <= soon);
+        self.flushing > 0 || self.merging || means_to
     }
 
     fn filters(&self) -> (u64, u64) {

@@ -20,6 +20,8 @@ pub trait Store {
     fn scan(&mut self) -> usize;
     /// Waits until nothing is left to be done in the background; `idle` as after a long time without work.
     fn settle(&mut self, idle: bool);
+    /// Whether it flushes or merges, or is about to.
+    fn is_busy(&mut self) -> bool;
     /// How often its filters were asked for what their table does not hold, and how often they let it pass.
     fn filters(&self) -> (u64, u64);
     /// Its files.

@@ -70,11 +70,15 @@ impl Store for Theirs {
         let mut idle_since = Instant::now();
         while idle_since.elapsed() < IDLE {
             assert!(begun.elapsed() < SETTLES_WITHIN, "its background work does not end");
-            if self.db.outstanding_flushes() > 0 || self.db.active_compactions() > 0 {
+            if self.is_busy() {
                 idle_since = Instant::now();
             }
             std::thread::park_timeout(Duration::from_millis(5));
         }
+    }
+
+    fn is_busy(&mut self) -> bool {
+        self.db.outstanding_flushes() > 0 || self.db.active_compactions() > 0
     }
 
     fn filters(&self) -> (u64, u64) {

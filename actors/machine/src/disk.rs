@@ -102,13 +102,12 @@ impl Headed {
 
 impl From<Bytes> for Headed {
     fn from(bytes: Bytes) -> Headed {
+        let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
+        let mut last = [0; WORD_BYTES];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
         let mut head = [0; HEAD_WORDS];
-        for (word, part) in head.iter_mut().zip(bytes.chunks(WORD_BYTES)) {
-            let mut padded = [0; WORD_BYTES];
-            for (to, from) in padded.iter_mut().zip(part) {
-                *to = *from;
-            }
-            *word = u64::from_be_bytes(padded);
+        for (to, from) in head.iter_mut().zip(words.iter().chain([&last])) {
+            *to = u64::from_be_bytes(*from);
         }
         Headed { head, bytes }
     }

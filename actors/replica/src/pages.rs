@@ -10,13 +10,16 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use anser_machine::{Now, Outbox, TableId, Ticket};
 use anser_model::{PartitionId, Round};
-use anser_proto::Refusal;
 use anser_proto::replicate::{PageEntry, PagePlace, ReplicaReply};
+use anser_proto::{Refusal, Tick};
 use anser_storage::{Page, Run, Scan, Scanned, StoreKey};
 use bytes::Bytes;
 
 /// Most pages that are gathered at once.
 const GATHERS_MAX: usize = 8;
+/// Most scans, with those whose next page is still to be asked for, and for how long they wait for that.
+const SCANS_MAX: usize = 12;
+const IDLE_MS: u64 = 10_000;
 /// A page ends with so many keys, or the configured bytes.
 const PAGE_ENTRIES_MAX: usize = 1024;
 
@@ -29,58 +32,89 @@ pub(crate) struct PageRequest {
     pub after: Option<PagePlace>,
 }
 
-/// A page that waits for blocks.
+/// A scan of a partition.
 #[derive(Debug)]
-struct Gather {
-    request: PageRequest,
+struct Line {
     scan: Scan,
-    /// How many runs of blocks are to come.
-    missing: usize,
-    /// Whether a table is gone that it looked at: it begins anew.
-    stale: bool,
+    /// Who waits for its next page. Nobody, while the one before is on its way: the disk reads on meanwhile.
+    request: Option<PageRequest>,
+    /// When a page of it was asked for last.
+    used: Tick,
 }
 
-/// All pages that wait for blocks.
+/// All scans under way.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
-    gathers: BTreeMap<u64, Gather>,
+    lines: BTreeMap<u64, Line>,
     tickets: BTreeMap<Ticket, (u64, Run)>,
     next: u64,
 }
 
 impl PageRequest {
-    fn scan(&self, holdings: &Holdings, bytes_max: usize) -> Scan {
-        let store_key = |place: &PagePlace| {
-            let (_, within) = holdings.place_of(place.keyspace, &place.key);
-            StoreKey::new(self.partition, place.keyspace, within, &place.key)
-        };
-        let after = self.after.as_ref().map(store_key);
-        Scan::new(self.partition, after.as_ref(), PAGE_ENTRIES_MAX, bytes_max)
+    fn after(&self, holdings: &Holdings) -> Option<StoreKey> {
+        let place = self.after.as_ref()?;
+        let (_, within) = holdings.place_of(place.keyspace, &place.key);
+        Some(StoreKey::new(self.partition, place.keyspace, within, &place.key))
     }
 }
 
 impl Pages {
+    fn gathers(&self) -> usize {
+        self.lines.values().filter(|line| line.request.is_some()).count()
+    }
+
+    /// The scan that goes on behind this key, if nobody waits for it; or a new one.
+    fn line_for(
+        &mut self,
+        now: Tick,
+        request: PageRequest,
+        after: Option<&StoreKey>,
+        bytes_max: usize,
+    ) -> u64 {
+        let goes_on =
+            |line: &Line| line.request.is_none() && after.is_some_and(|after| line.scan.is_behind(after));
+        let found = self.lines.iter_mut().find(|(_, line)| goes_on(line));
+        if let Some((number, line)) = found {
+            (line.request, line.used) = (Some(request), now);
+            return *number;
+        }
+        self.make_room(now);
+        let number = self.next;
+        self.next += 1;
+        let scan = Scan::new(request.partition, after, PAGE_ENTRIES_MAX, bytes_max);
+        self.lines.insert(number, Line { scan, request: Some(request), used: now });
+        number
+    }
+
+    /// Lets go of scans that nobody goes on with: those that have waited for long, and the one that has waited longest if there
+    /// are many.
+    fn make_room(&mut self, now: Tick) {
+        self.lines.retain(|_, line| line.request.is_some() || now < line.used.plus_ms(IDLE_MS));
+        let idle = self.lines.iter().filter(|(_, line)| line.request.is_none());
+        let longest = idle.min_by_key(|(_, line)| line.used).map(|(number, _)| *number);
+        if let Some(longest) = longest.filter(|_| self.lines.len() >= SCANS_MAX) {
+            self.lines.remove(&longest);
+        }
+    }
+
     /// The table that a fetch was of, if it was for a page.
     pub fn table_of(&self, ticket: Ticket) -> Option<TableId> {
         self.tickets.get(&ticket).map(|(_, run)| run.table())
     }
 
-    /// A run of blocks came, or (none) will not. The page that can go on.
-    fn answered(&mut self, ticket: Ticket, contents: Option<Vec<Bytes>>) -> Option<Gather> {
+    /// A run of blocks came; none of them if its table is gone. The scan whose page can go on.
+    fn answered(&mut self, ticket: Ticket, contents: Vec<Bytes>) -> Option<u64> {
         let (number, run) = self.tickets.remove(&ticket)?;
-        let gather = self.gathers.get_mut(&number)?;
-        match contents {
-            Some(contents) => gather.scan.hold(&run, contents),
-            None => gather.stale = true,
-        }
-        gather.missing = gather.missing.saturating_sub(1);
-        if gather.missing == 0 { self.gathers.remove(&number) } else { None }
+        let line = self.lines.get_mut(&number)?;
+        line.scan.hold(&run, contents);
+        (line.request.is_some() && line.scan.is_ready()).then_some(number)
     }
 
     /// Nothing is fetched any more: who waited.
     pub fn abandon(&mut self) -> impl Iterator<Item = Asker> + use<> {
         self.tickets.clear();
-        core::mem::take(&mut self.gathers).into_values().map(|gather| gather.request.asker)
+        let lines = core::mem::take(&mut self.lines).into_values();
+        lines.filter_map(|line| line.request).map(|request| request.asker)
     }
 }
 
@@ -95,7 +129,7 @@ fn reply(page: Page) -> ReplicaReply {
 impl Replica {
     /// Gathers a page, if this copy may show it.
     pub(crate) fn on_read_page(&mut self, now: Now, request: PageRequest, out: &mut Outbox) {
-        if self.pages.gathers.len() >= GATHERS_MAX {
+        if self.pages.gathers() >= GATHERS_MAX {
             request.asker.refuse(Refusal::Busy, self.step(), out);
             return;
         }
@@ -104,30 +138,42 @@ impl Replica {
             request.asker.refuse(Refusal::NotServing, self.step(), out);
             return;
         };
-        let scan = request.scan(holdings, self.config.limits.page_bytes);
-        self.gather(now, Gather { request, scan, missing: 0, stale: false }, out);
+        let after = request.after(holdings);
+        let bytes_max = self.config.limits.page_bytes;
+        let number = self.pages.line_for(now.tick, request, after.as_ref(), bytes_max);
+        self.gather(now, number, out);
     }
 
-    fn gather(&mut self, now: Now, mut gather: Gather, out: &mut Outbox) {
-        let asker = gather.request.asker;
-        if asker.is_gone(now) {
+    fn gather(&mut self, now: Now, number: u64, out: &mut Outbox) {
+        let Some(Line { mut scan, request: Some(request), used }) = self.pages.lines.remove(&number) else {
+            return;
+        };
+        if request.asker.is_gone(now) {
             return;
         }
-        if let Err(refusal) = self.may_show(&gather.request) {
-            asker.refuse(refusal, self.step(), out);
+        if let Err(refusal) = self.may_show(&request) {
+            request.asker.refuse(refusal, self.step(), out);
             return;
         }
-        if let Some(holdings) = &self.holdings
-            && core::mem::take(&mut gather.stale)
-        {
-            gather.scan = gather.request.scan(holdings, self.config.limits.page_bytes);
-        }
-        match self.engine.scan(&mut gather.scan) {
-            Scanned::Page(page) => self.show(&asker, page, out),
-            Scanned::Fetch(runs) => self.fetch_for(gather, runs, out),
-            Scanned::Damaged { table, .. } => {
-                self.on_damaged_table(table, out);
-                asker.refuse(Refusal::NotServing, self.step(), out);
+        loop {
+            match self.engine.scan(&mut scan) {
+                Scanned::Page(page) => {
+                    if page.more {
+                        self.pages.lines.insert(number, Line { scan, request: None, used });
+                    }
+                    return self.show(&request.asker, page, out);
+                }
+                Scanned::Fetch(runs) => {
+                    self.fetch_for(number, runs, out);
+                    if !scan.is_ready() {
+                        self.pages.lines.insert(number, Line { scan, request: Some(request), used });
+                        return;
+                    }
+                }
+                Scanned::Damaged { table, .. } => {
+                    self.on_damaged_table(table, out);
+                    return request.asker.refuse(Refusal::NotServing, self.step(), out);
+                }
             }
         }
     }
@@ -142,29 +188,30 @@ impl Replica {
         }
     }
 
-    fn fetch_for(&mut self, mut gather: Gather, runs: Vec<Run>, out: &mut Outbox) {
-        let number = self.pages.next;
-        self.pages.next += 1;
-        gather.missing = runs.len();
+    fn fetch_for(&mut self, number: u64, runs: Vec<Run>, out: &mut Outbox) {
         for run in runs {
             let ticket = self.fetches.next_ticket();
             out.disk(run.request(ticket));
             self.pages.tickets.insert(ticket, (number, run));
         }
-        self.pages.gathers.insert(number, gather);
     }
 
-    /// A run of blocks that a page waits for came, or (none) its table is gone.
+    /// A run of blocks that a page wants came; none of them if its table is gone.
     pub(crate) fn on_page_blocks(
         &mut self,
         now: Now,
         ticket: Ticket,
-        contents: Option<Vec<Bytes>>,
+        contents: Vec<Bytes>,
         out: &mut Outbox,
     ) {
-        if let Some(gather) = self.pages.answered(ticket, contents) {
-            self.gather(now, gather, out);
+        if let Some(number) = self.pages.answered(ticket, contents) {
+            self.gather(now, number, out);
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn scans_kept(&self) -> usize {
+        self.pages.lines.len()
     }
 
     fn may_show(&self, request: &PageRequest) -> Result<(), Refusal> {

@@ -272,7 +272,7 @@ impl Replica {
     /// A block came: the look-up goes on, and when it is done, all that waited for it.
     fn on_fetched(&mut self, now: Now, ticket: Ticket, blocks: Vec<Bytes>, out: &mut Outbox) {
         let Some(search) = self.fetches.answered(ticket) else {
-            self.on_page_blocks(now, ticket, Some(blocks), out);
+            self.on_page_blocks(now, ticket, blocks, out);
             return;
         };
         let key = search.key().clone();
@@ -286,7 +286,7 @@ impl Replica {
     /// A block's table was merged into others meanwhile: the look-up begins anew.
     fn on_table_gone(&mut self, now: Now, ticket: Ticket, out: &mut Outbox) {
         let Some(search) = self.fetches.answered(ticket) else {
-            self.on_page_blocks(now, ticket, None, out);
+            self.on_page_blocks(now, ticket, Vec::new(), out);
             return;
         };
         let lookup = self.engine.again(&search, out);

@@ -33,6 +33,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn varint(&mut self) -> Option<u64> {
+        // Most are short.
+        if let [byte @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Some(u64::from(*byte));
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

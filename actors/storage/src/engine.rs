@@ -7,12 +7,14 @@
 //! compares it with what the disk said last.
 
 mod batch;
+mod gather;
 mod run;
 mod scan;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod walk;
 
 use crate::cache::Cache;
 use crate::leaves::fingerprint_of;

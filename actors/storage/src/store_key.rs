@@ -3,7 +3,6 @@
 
 use alloc::vec::Vec;
 use anser_machine::{Group, Headed};
-use anser_model::key::KEY_BYTES_MAX;
 use anser_model::ring::{Record, Within};
 use anser_model::{Key, KeyspaceId, PartitionId};
 use bytes::Bytes;
@@ -54,7 +53,7 @@ impl StoreKey {
     /// Checks that some bytes are a store key.
     pub fn parse(bytes: Bytes) -> Option<StoreKey> {
         let key_bytes = bytes.len().checked_sub(PREFIX_BYTES)?;
-        (1..=KEY_BYTES_MAX).contains(&key_bytes).then(|| StoreKey(bytes.into()))
+        Key::is_length(key_bytes).then(|| StoreKey(bytes.into()))
     }
 
     /// Partition, keyspace and key; never none for a value that was joined or parsed.

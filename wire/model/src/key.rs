@@ -34,9 +34,14 @@ impl Key {
         let bytes = bytes.into();
         match bytes.len() {
             0 => Err(BadKey::Empty),
-            1..=KEY_BYTES_MAX => Ok(Key(bytes)),
+            length if Key::is_length(length) => Ok(Key(bytes)),
             long => Err(BadKey::TooLong(long)),
         }
+    }
+
+    /// Whether a key may have so many bytes.
+    pub fn is_length(bytes: usize) -> bool {
+        (1..=KEY_BYTES_MAX).contains(&bytes)
     }
 
     /// The key's bytes.

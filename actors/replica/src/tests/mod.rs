@@ -5,6 +5,7 @@ mod disk;
 mod durability;
 mod fetch;
 mod interval;
+mod pages;
 mod refill;
 mod refusals;
 mod stopping;

@@ -7,7 +7,7 @@ use crate::store::recovery::{damaged, meta_of, read_block_of};
 use crate::store::row::Rows;
 use crate::store::{StoreError, TableEntry, Trees};
 use crate::table::Table;
-use crate::table::block::{Entries, Lying};
+use crate::table::block::{Entries, StateIn};
 use alloc::vec::Vec;
 use anser_machine::TableId;
 use bytes::Bytes;
@@ -60,7 +60,7 @@ impl Newest {
 
     /// The smallest key with its newest state; older ones are passed over.
     pub fn pop(&mut self, trees: &impl Trees) -> Result<Option<Popped>, StoreError> {
-        let mut smallest: Option<(&[u8], Lying<'_>)> = None;
+        let mut smallest: Option<(&[u8], StateIn<'_>)> = None;
         for (key, state) in self.inputs.iter().filter_map(Input::entry) {
             // Of equal keys the first one stays, which is the newest.
             if smallest.is_none_or(|(other, _)| key < other) {
@@ -91,7 +91,7 @@ impl Input {
         Ok(input)
     }
 
-    fn entry(&self) -> Option<(&[u8], Lying<'_>)> {
+    fn entry(&self) -> Option<(&[u8], StateIn<'_>)> {
         self.walk.as_ref().and_then(Entries::entry)
     }
 

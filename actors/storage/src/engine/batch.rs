@@ -5,7 +5,7 @@
 //! found, which whoever asks knows better: what a batch comes to is held in memory as a whole.
 
 use super::Engine;
-use super::run::{Held, RUN_BLOCKS_MAX, Run};
+use super::run::{Held, Missing, Run, runs};
 use crate::store_key::StoreKey;
 use crate::table::block;
 use alloc::collections::BTreeSet;
@@ -50,9 +50,6 @@ pub enum Batched {
     },
 }
 
-/// A block that is missing, by its place in its table.
-type Missing = BTreeSet<(TableId, usize, u32)>;
-
 impl Batch {
     /// Of these keys, in any order; none if there are more than [`BATCH_KEYS_MAX`].
     pub fn new(keys: Vec<StoreKey>) -> Option<Batch> {
@@ -74,7 +71,7 @@ impl Engine {
     /// Looks a batch up as of now, as far as its blocks are here.
     pub fn batch(&mut self, batch: &mut Batch, out: &mut Outbox) -> Batched {
         let counts = !core::mem::replace(&mut batch.begun, true);
-        let mut missing = Missing::new();
+        let mut missing = BTreeSet::new();
         let mut found = Vec::with_capacity(batch.keys.len());
         for key in &batch.keys {
             let lookup = match self.remembered(key) {
@@ -90,7 +87,7 @@ impl Engine {
             batch.held.cache(&mut self.cache);
             Batched::Done(found)
         } else {
-            Batched::Fetch(runs(&missing))
+            Batched::Fetch(runs(missing))
         }
     }
 
@@ -99,7 +96,7 @@ impl Engine {
         &mut self,
         key: &StoreKey,
         held: &Held,
-        missing: &mut Missing,
+        missing: &mut BTreeSet<Missing>,
         mut out: Option<&mut Outbox>,
     ) -> Result<Option<Found>, (TableId, u32)> {
         let key = key.as_bytes();
@@ -129,19 +126,4 @@ impl Engine {
         }
         Ok(Some(Found { state: None, lsn: None }))
     }
-}
-
-/// Neighbours together.
-fn runs(missing: &Missing) -> Vec<Run> {
-    let mut runs: Vec<(TableId, usize, Vec<u32>)> = Vec::new();
-    for (table, place, block) in missing.iter().copied() {
-        match runs.last_mut() {
-            Some((of, next, blocks)) if (*of, *next) == (table, place) && blocks.len() < RUN_BLOCKS_MAX => {
-                *next += 1;
-                blocks.push(block);
-            }
-            Some(_) | None => runs.push((table, place + 1, alloc::vec![block])),
-        }
-    }
-    runs.into_iter().filter_map(|(table, _, blocks)| Run::new(table, blocks)).collect()
 }

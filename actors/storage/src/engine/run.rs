@@ -1,7 +1,7 @@
-//! Blocks that a page or a batch has fetched: neighbours of a table in one request, kept until it is complete.
+//! Blocks that a scan or a batch has fetched: neighbours of a table in one request, kept for as long as they may be needed.
 
 use crate::cache::Cache;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use anser_machine::{DiskRequest, FETCH_BYTES_MAX, TableId, Ticket};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub struct Run {
 
 impl Run {
     /// Of these; none without any.
-    pub(super) fn new(table: TableId, blocks: Vec<u32>) -> Option<Run> {
+    fn new(table: TableId, blocks: Vec<u32>) -> Option<Run> {
         (!blocks.is_empty()).then_some(Run { table, blocks })
     }
 
@@ -32,6 +32,11 @@ impl Run {
             if self.blocks.len() < SPLIT_BLOCKS_MIN { Vec::new() } else { self.blocks.split_off(half) };
         let rest = Run::new(self.table, rest);
         core::iter::once(self).chain(rest)
+    }
+
+    /// Its blocks' places.
+    pub(super) fn places(&self) -> impl Iterator<Item = (TableId, u32)> {
+        self.blocks.iter().map(|block| (self.table, *block))
     }
 
     /// The table.
@@ -47,25 +52,65 @@ impl Run {
     }
 }
 
+/// A block that is missing: its table, its place there, its number.
+pub(super) type Missing = (TableId, usize, u32);
+
+/// Runs of blocks that are missing, neighbours together. They come by table and place.
+pub(super) fn runs(missing: impl IntoIterator<Item = Missing>) -> Vec<Run> {
+    let mut runs: Vec<(TableId, usize, Vec<u32>)> = Vec::new();
+    for (table, place, block) in missing {
+        match runs.last_mut() {
+            Some((of, next, blocks)) if (*of, *next) == (table, place) && blocks.len() < RUN_BLOCKS_MAX => {
+                *next += 1;
+                blocks.push(block);
+            }
+            Some(_) | None => runs.push((table, place + 1, alloc::vec![block])),
+        }
+    }
+    runs.into_iter().filter_map(|(table, _, blocks)| Run::new(table, blocks)).collect()
+}
+
 /// Blocks that came.
 #[derive(Debug, Default)]
-pub(super) struct Held(BTreeMap<(TableId, u32), Bytes>);
+pub(super) struct Held {
+    blocks: BTreeMap<(TableId, u32), Bytes>,
+    bytes: usize,
+}
 
 impl Held {
     /// Takes what a run came to: its first blocks, or all of them.
     pub fn hold(&mut self, run: &Run, contents: Vec<Bytes>) {
-        let places = run.blocks.iter().map(|block| (run.table, *block));
-        self.0.extend(places.zip(contents));
+        for (place, content) in run.places().zip(contents) {
+            self.bytes += content.len();
+            let before = self.blocks.insert(place, content);
+            self.bytes -= before.map_or(0, |content| content.len());
+        }
     }
 
     /// A block, if it came.
     pub fn get(&self, table: TableId, block: u32) -> Option<&Bytes> {
-        self.0.get(&(table, block))
+        self.blocks.get(&(table, block))
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of one, on an average; none if there is none.
+    pub fn average(&self) -> Option<usize> {
+        self.bytes.checked_div(self.blocks.len())
+    }
+
+    /// Lets go of all but these.
+    pub fn retain(&mut self, useful: &BTreeSet<(TableId, u32)>) {
+        self.blocks.retain(|place, _| useful.contains(place));
+        self.bytes = self.blocks.values().map(Bytes::len).sum();
     }
 
     /// Hands everything over.
     pub fn cache(&mut self, cache: &mut Cache) {
-        for ((table, block), content) in core::mem::take(&mut self.0) {
+        for ((table, block), content) in core::mem::take(self).blocks {
             cache.insert(table, block, content);
         }
     }

@@ -1,48 +1,57 @@
 //! An ordered walk through a partition, page by page.
 //!
 //! Keeps: a page shows what the partition held at one moment, the one at which it was given: blocks of tables never change,
-//! and everything else is looked at in one step. The next page is of a later moment. Deliberately absent: any state between
-//! two pages but the key where the last one ended.
+//! and everything else is looked at in one step. The next page is of a later moment. Between two pages a scan knows where the
+//! last one ended, and holds blocks for the next: with a page's own blocks it asks for those behind them, so that the
+//! disk reads on while a page is gathered and shown. Deliberately absent: anything that must be kept from page to page. A new scan that
+//! begins behind a key shows the same.
 
-use super::run::{Held, RUN_BLOCKS_MAX, Run};
-use super::tables::Open;
+use super::gather::gather;
+use super::run::{Held, Missing, RUN_BLOCKS_MAX, Run, runs};
+use super::walk::{Source, Stop, Walk, walks};
 use super::{Engine, Waiting};
-use crate::cache::Cache;
 use crate::store_key::{StoreKey, group_of_key};
 use crate::table::BLOCK_BYTES;
-use crate::table::block::{Entries, Lying};
-use alloc::collections::btree_map::Range;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use anser_machine::{FETCH_BYTES_MAX, Headed, Lsn, Stored, TableId};
+use anser_machine::{FETCH_BYTES_MAX, Headed, Lsn, TableId};
 use anser_model::PartitionId;
 use bytes::Bytes;
-use core::iter::Peekable;
+use core::ops::Range;
 
 /// Blocks that are asked for beyond what a page should take of a table: it begins and ends within one.
 const SPARE_BLOCKS: usize = 2;
 /// What is in a block as a rule: it ends before the entry that it has no room for.
 const FILLED_BYTES: usize = BLOCK_BYTES / 4 * 3;
+/// A scan that holds blocks of more than so many pages does not read ahead: those of large states are large.
+const HELD_PAGES_MAX: usize = 3;
 /// Times that what is asked for at least is doubled.
 const DOUBLINGS_MAX: u32 = 6;
 
-/// A page that is being gathered.
+/// A walk through a partition.
 #[derive(Debug)]
 pub struct Scan {
     /// The first key bytes to be shown.
-    from: Bytes,
+    pub(super) from: Bytes,
     /// The first ones that are past the partition; none for the last one.
-    to: Option<Bytes>,
-    entries_max: usize,
-    bytes_max: usize,
-    held: Held,
-    /// How often it has asked for blocks.
+    pub(super) to: Option<Bytes>,
+    pub(super) entries_max: usize,
+    pub(super) bytes_max: usize,
+    pub(super) held: Held,
+    /// Blocks that were asked for and have not come.
+    asked: BTreeSet<(TableId, u32)>,
+    /// Those of them that the present page should need.
+    pub(super) needs: BTreeSet<(TableId, u32)>,
+    /// How often the present page has asked for what it needs.
     rounds: u32,
+    /// Whether it has asked for what the next one should need.
+    has_read_ahead: bool,
 }
 
 /// A part of a partition, in key order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Keys and their whole encoded states.
+    /// Keys and their whole encoded states. All keys of a page are parts of one allocation.
     pub entries: Vec<(StoreKey, Bytes)>,
     /// What it shows survives a power cut once the log is synced through here; none if it does already.
     pub lsn: Option<Lsn>,
@@ -50,18 +59,12 @@ pub struct Page {
     pub more: bool,
 }
 
-impl Page {
-    fn bytes(&self) -> usize {
-        self.entries.iter().map(|(key, state)| key.as_bytes().len() + state.len()).sum()
-    }
-}
-
-/// How a page stands.
+/// How a scan stands.
 #[derive(Debug)]
 pub enum Scanned {
-    /// It is complete.
+    /// The next page. The scan stands behind it.
     Page(Page),
-    /// These runs of blocks must be fetched first: [`Scan::hold`] each, then [`Engine::scan`] again.
+    /// These runs of blocks are to be fetched, [`Scan::hold`] each. Once it is ready, [`Engine::scan`] again: it may be at once.
     Fetch(Vec<Run>),
     /// A block that is not what a table's block can be: the copy is damaged.
     Damaged {
@@ -73,8 +76,8 @@ pub enum Scanned {
 }
 
 impl Scan {
-    /// The page of a partition that begins behind a key; it ends with so many entries or bytes, and has at least one entry
-    /// if there is any.
+    /// Through a partition from behind a key. A page ends with so many entries or bytes, and has at least one entry if there is
+    /// any.
     pub fn new(
         partition: PartitionId,
         after: Option<&StoreKey>,
@@ -82,141 +85,99 @@ impl Scan {
         bytes_max: usize,
     ) -> Scan {
         let prefix = |partition: u16| Bytes::copy_from_slice(&partition.to_be_bytes());
-        let from = match after {
-            // The next key in order has one more byte.
-            Some(key) => [key.as_bytes().as_ref(), &[0]].concat().into(),
-            None => prefix(partition.0),
-        };
-        let to = partition.0.checked_add(1).map(prefix);
-        Scan { from, to, entries_max: entries_max.max(1), bytes_max, held: Held::default(), rounds: 0 }
+        Scan {
+            from: after.map_or_else(|| prefix(partition.0), behind),
+            to: partition.0.checked_add(1).map(prefix),
+            entries_max: entries_max.max(1),
+            bytes_max,
+            held: Held::default(),
+            asked: BTreeSet::new(),
+            needs: BTreeSet::new(),
+            rounds: 0,
+            has_read_ahead: false,
+        }
     }
 
-    /// Takes what a run came to. Nothing of a table that is gone: a scan then begins anew.
+    /// Whether its next page begins behind this key.
+    pub fn is_behind(&self, key: &StoreKey) -> bool {
+        self.from.strip_suffix(&[0]).is_some_and(|from| from == key.as_bytes())
+    }
+
+    /// Takes what a run came to: all of it, its first blocks, or, if its table is gone, nothing.
     pub fn hold(&mut self, run: &Run, contents: Vec<Bytes>) {
+        for place in run.places() {
+            self.asked.remove(&place);
+            self.needs.remove(&place);
+        }
         self.held.hold(run, contents);
     }
 
-    fn is_past(&self, key: &[u8]) -> bool {
+    /// Whether no block is to come that its page needs.
+    pub fn is_ready(&self) -> bool {
+        self.needs.is_empty()
+    }
+
+    pub(super) fn is_past(&self, key: &[u8]) -> bool {
         self.to.as_ref().is_some_and(|to| key >= to.as_ref())
     }
-}
 
-/// Where entries come from.
-enum Source<'a> {
-    Memory(Peekable<Range<'a, Headed, Stored>>),
-    Table(Walk<'a>),
-}
-
-/// A walk through one table.
-struct Walk<'a> {
-    open: &'a Open,
-    place: usize,
-    /// The place behind the last block of the partition.
-    end: usize,
-    entries: Option<Entries>,
-}
-
-/// Why a page can't be gathered.
-enum Stop {
-    /// Blocks are missing.
-    Missing,
-    Bad(TableId, u32),
-}
-
-impl<'a> Walk<'a> {
-    /// Through a table's part of a scan; none if it has none.
-    fn new(open: &'a Open, scan: &Scan) -> Option<Walk<'a>> {
-        let place = open.table.place_from(&scan.from)?;
-        let end = scan.to.as_ref().map_or(open.table.block_count(), |to| open.table.place_behind(to));
-        (place < end).then_some(Walk { open, place, end, entries: None })
-    }
-
-    fn block_at(&self, place: usize) -> Option<u32> {
-        if place < self.end { self.open.table.block_at(place) } else { None }
-    }
-
-    /// Sees to it that it stands at an entry, or is at its end.
-    fn settle(&mut self, scan: &Scan, cache: &Cache) -> Result<(), Stop> {
-        let id = self.open.table.id();
-        while self.entries.as_ref().is_none_or(|entries| entries.entry().is_none()) {
-            if self.entries.take().is_some() {
-                self.place += 1;
-            }
-            let Some(block) = self.block_at(self.place) else { return Ok(()) };
-            let held = scan.held.get(id, block).or_else(|| cache.peek(id, block));
-            let content = held.ok_or(Stop::Missing)?.clone();
-            let entries = Entries::from(content, &scan.from).map_err(|_| Stop::Bad(id, block))?;
-            self.entries = Some(entries);
-        }
-        Ok(())
-    }
-
-    /// Blocks that it has not come to the end of.
-    fn left(&self) -> usize {
-        self.end.saturating_sub(self.place)
-    }
-
-    /// The run of so many blocks that it is to go on with; none if it has its block, or is at its end.
-    fn missing(&self, count: usize, scan: &Scan, cache: &Cache) -> Option<Run> {
-        if self.entries.is_some() {
-            return None;
-        }
-        let id = self.open.table.id();
-        let is_here = |block: u32| scan.held.get(id, block).is_some() || cache.peek(id, block).is_some();
-        let blocks = (self.place..self.place.saturating_add(count)).map_while(|place| self.block_at(place));
-        Run::new(id, blocks.take_while(|block| !is_here(*block)).collect())
-    }
-}
-
-impl Source<'_> {
-    fn peek(&mut self) -> Option<(&[u8], Lying<'_>, Option<Lsn>)> {
-        match self {
-            Source::Memory(range) => range.peek().map(|(key, stored)| {
-                (key.as_bytes().as_ref(), Lying::alone(&stored.state), Some(stored.lsn))
-            }),
-            Source::Table(walk) => walk.entries.as_ref()?.entry().map(|(key, state)| (key, state, None)),
+    /// What to ask for, to have these blocks: nothing that was asked for.
+    fn ask(&mut self, wanted: impl Iterator<Item = Missing>) -> Vec<Run> {
+        let mut runs = runs(wanted.filter(|(table, _, block)| self.asked.insert((*table, *block))));
+        match (runs.pop(), runs.is_empty()) {
+            (Some(only), true) => only.halves().collect(),
+            (last, _) => runs.into_iter().chain(last).collect(),
         }
     }
 
-    fn advance(&mut self, scan: &Scan, cache: &Cache) -> Result<(), Stop> {
-        match self {
-            Source::Memory(range) => {
-                range.next();
-            }
-            Source::Table(walk) => {
-                let id = walk.open.table.id();
-                let block = walk.open.table.block_at(walk.place).unwrap_or_default();
-                if let Some(entries) = &mut walk.entries {
-                    entries.advance().map_err(|_| Stop::Bad(id, block))?;
-                }
-                walk.settle(scan, cache)?;
-            }
-        }
-        Ok(())
+    /// Whether what it holds leaves room for another page.
+    fn may_read_ahead(&self) -> bool {
+        self.held.bytes() < self.bytes_max.min(FETCH_BYTES_MAX).saturating_mul(HELD_PAGES_MAX)
     }
+
+    /// Stands behind a page, and keeps what the next one may need.
+    fn turn(&mut self, last: &StoreKey, useful: &BTreeSet<(TableId, u32)>) {
+        self.from = behind(last);
+        self.needs.clear();
+        (self.rounds, self.has_read_ahead) = (0, false);
+        self.held.retain(useful);
+    }
+}
+
+/// The next key in order has one more byte.
+fn behind(key: &StoreKey) -> Bytes {
+    [key.as_bytes().as_ref(), &[0]].concat().into()
 }
 
 impl Engine {
-    /// Gathers a page as of now, as far as its blocks are here.
+    /// Gathers the next page as of now, as far as its blocks are here.
     pub fn scan(&mut self, scan: &mut Scan) -> Scanned {
-        let mut page = Page::default();
+        if !scan.is_ready() {
+            return Scanned::Fetch(Vec::new());
+        }
         let mut sources = self.sources(scan);
+        if scan.rounds == 0 {
+            let runs = self.needed(&sources, 0, scan);
+            if !runs.is_empty() || !scan.is_ready() {
+                return Scanned::Fetch(runs);
+            }
+        }
+        if !core::mem::replace(&mut scan.has_read_ahead, true) && scan.may_read_ahead() {
+            let runs = self.ahead(&sources, scan);
+            if !runs.is_empty() {
+                return Scanned::Fetch(runs);
+            }
+        }
+        let mut page = Page::default();
         match gather(&mut sources, &mut page, scan, &self.cache) {
             Ok(()) => {
-                let left = if page.more { left_over(&sources, scan) } else { Vec::new() };
-                drop(sources);
-                // The first one last: it is needed first, and the cache may have room for few.
-                for (table, block, content) in left.into_iter().rev() {
-                    self.cache.insert(table, block, content);
+                if let Some((last, _)) = page.entries.last().filter(|_| page.more) {
+                    let useful = walks(&sources).flat_map(Walk::next_blocks).collect();
+                    scan.turn(last, &useful);
                 }
                 Scanned::Page(page)
             }
-            Err(Stop::Missing) => {
-                let runs = missing(&sources, page.bytes(), scan, &self.cache);
-                drop(sources);
-                scan.rounds += 1;
-                Scanned::Fetch(runs)
-            }
+            Err(Stop::Missing { bytes }) => Scanned::Fetch(self.needed(&sources, bytes, scan)),
             Err(Stop::Bad(table, block)) => Scanned::Damaged { table, block },
         }
     }
@@ -235,97 +196,41 @@ impl Engine {
         sources.extend(walks.map(Source::Table));
         sources
     }
-}
 
-/// Fills a page.
-fn gather(sources: &mut [Source<'_>], page: &mut Page, scan: &Scan, cache: &Cache) -> Result<(), Stop> {
-    let mut here = true;
-    for walk in walks_mut(sources) {
-        match walk.settle(scan, cache) {
-            Ok(()) => {}
-            // What the others lack is asked for at once.
-            Err(Stop::Missing) => here = false,
-            Err(bad @ Stop::Bad(..)) => return Err(bad),
-        }
+    /// The runs that a page of so many bytes so far goes on with: of each table its share of what is left of the page. Where
+    /// that was too little, more and more.
+    fn needed(&self, sources: &[Source<'_>], bytes: usize, scan: &mut Scan) -> Vec<Run> {
+        let least = SPARE_BLOCKS << scan.rounds.min(DOUBLINGS_MAX);
+        scan.rounds += 1;
+        let share = shares(sources, bytes, scan);
+        let missing = |walk| self.missing(walk, 0..share(walk).max(least).min(RUN_BLOCKS_MAX), scan);
+        let missing: Vec<Missing> = walks(sources).flat_map(missing).collect();
+        scan.needs.extend(missing.iter().map(|(table, _, block)| (*table, *block)));
+        scan.ask(missing.into_iter())
     }
-    if !here {
-        return Err(Stop::Missing);
+
+    /// The runs behind those of a page, as many.
+    fn ahead(&self, sources: &[Source<'_>], scan: &mut Scan) -> Vec<Run> {
+        let share = shares(sources, 0, scan);
+        let missing = |walk| self.missing(walk, share(walk)..2 * share(walk), scan);
+        let missing: Vec<Missing> = walks(sources).flat_map(missing).collect();
+        scan.ask(missing.into_iter())
     }
-    let mut bytes = 0;
-    loop {
-        let mut smallest: Option<(&[u8], Lying<'_>, Option<Lsn>)> = None;
-        for entry in sources.iter_mut().filter_map(Source::peek) {
-            if smallest.is_none_or(|(key, ..)| entry.0 < key) {
-                smallest = Some(entry);
-            }
-        }
-        let Some((key, state, lsn)) = smallest.filter(|(key, ..)| !scan.is_past(key)) else {
-            return Ok(());
-        };
-        if page.entries.len() >= scan.entries_max || (bytes >= scan.bytes_max && !page.entries.is_empty()) {
-            page.more = true;
-            return Ok(());
-        }
-        let (key, state) = (Bytes::copy_from_slice(key), state.share());
-        bytes += key.len() + state.len();
-        page.lsn = page.lsn.max(lsn);
-        let mut advanced = Ok(());
-        for source in &mut *sources {
-            if source.peek().is_some_and(|(other, ..)| other == key) {
-                advanced = advanced.and(source.advance(scan, cache));
-            }
-        }
-        // What is no store key was never written.
-        if let Some(key) = StoreKey::parse(key) {
-            page.entries.push((key, state));
-        }
-        advanced?;
+
+    fn missing<'a>(
+        &'a self,
+        walk: &'a Walk<'a>,
+        ahead: Range<usize>,
+        scan: &'a Scan,
+    ) -> impl Iterator<Item = Missing> + use<'a> {
+        walk.missing(ahead, scan, &self.cache)
     }
 }
 
-fn walks<'a, 'b>(sources: &'b [Source<'a>]) -> impl Iterator<Item = &'b Walk<'a>> {
-    sources.iter().filter_map(|source| match source {
-        Source::Memory(_) => None,
-        Source::Table(walk) => Some(walk),
-    })
-}
-
-fn walks_mut<'a, 'b>(sources: &'b mut [Source<'a>]) -> impl Iterator<Item = &'b mut Walk<'a>> {
-    sources.iter_mut().filter_map(|source| match source {
-        Source::Memory(_) => None,
-        Source::Table(walk) => Some(walk),
-    })
-}
-
-/// The runs that a page of so many bytes so far goes on with: of each table its share of what is left of the page, by the
-/// blocks that it has left. Where that was too little, more and more.
-fn missing(sources: &[Source<'_>], bytes: usize, scan: &Scan, cache: &Cache) -> Vec<Run> {
+/// How many blocks of each table a page of so many bytes so far should take: a share by those that it has left.
+fn shares(sources: &[Source<'_>], bytes: usize, scan: &Scan) -> impl Fn(&Walk<'_>) -> usize + use<> {
     let left = walks(sources).map(Walk::left).sum::<usize>().max(1);
-    let wanted = scan.bytes_max.saturating_sub(bytes).min(FETCH_BYTES_MAX).div_ceil(FILLED_BYTES);
-    let least = SPARE_BLOCKS << scan.rounds.min(DOUBLINGS_MAX);
-    let count = |walk: &Walk<'_>| {
-        let share = (wanted * walk.left()).div_ceil(left) + SPARE_BLOCKS;
-        share.max(least).min(RUN_BLOCKS_MAX)
-    };
-    let mut runs: Vec<Run> =
-        walks(sources).filter_map(|walk| walk.missing(count(walk), scan, cache)).collect();
-    match (runs.pop(), runs.is_empty()) {
-        (Some(only), true) => only.halves().collect(),
-        (last, _) => {
-            runs.extend(last);
-            runs
-        }
-    }
-}
-
-/// Blocks that were fetched for a page and are the next one's.
-fn left_over(sources: &[Source<'_>], scan: &Scan) -> Vec<(TableId, u32, Bytes)> {
-    let of_walk = |walk: &Walk<'_>| -> Vec<(TableId, u32, Bytes)> {
-        let id = walk.open.table.id();
-        // With the one before: the index can't tell that the page ended with its last key.
-        let blocks = (walk.place.saturating_sub(1)..).map_while(|place| walk.block_at(place));
-        let held = |block: u32| scan.held.get(id, block).map(|content| (id, block, content.clone()));
-        blocks.take(RUN_BLOCKS_MAX).filter_map(held).collect()
-    };
-    walks(sources).flat_map(of_walk).collect()
+    let block_bytes = scan.held.average().unwrap_or_default().max(FILLED_BYTES);
+    let wanted = scan.bytes_max.saturating_sub(bytes).min(FETCH_BYTES_MAX).div_ceil(block_bytes);
+    move |walk| ((wanted * walk.left()).div_ceil(left) + SPARE_BLOCKS).min(RUN_BLOCKS_MAX)
 }

@@ -249,9 +249,13 @@ impl Model {
     /// Walks through a partition, with a write between two pages.
     fn scan(&mut self, partition: u16, entries: usize, bytes: usize) {
         let mut shown: Vec<(StoreKey, Bytes)> = Vec::new();
-        for _ in 0..100 {
-            let after = shown.last().map(|(key, _)| key.clone());
-            let mut scan = Scan::new(PartitionId(partition * 16), after.as_ref(), entries, bytes);
+        let begin = |after: Option<&StoreKey>| Scan::new(PartitionId(partition * 16), after, entries, bytes);
+        let mut scan = begin(None);
+        for number in 0..100 {
+            if number % 3 == 2 {
+                // A new one shows the same as one that goes on.
+                scan = begin(shown.last().map(|(key, _)| key));
+            }
             let page = loop {
                 match self.engine.scan(&mut scan) {
                     Scanned::Page(page) => break page,
@@ -260,10 +264,13 @@ impl Model {
                         for run in runs {
                             scan.hold(&run, self.store.fetch_run(&run));
                         }
+                        assert!(scan.is_ready());
                     }
                     Scanned::Damaged { .. } => panic!("damaged"),
                 }
             };
+            let last = page.entries.last().map(|(key, _)| key);
+            assert!(!page.more || last.is_some_and(|last| scan.is_behind(last)));
             assert!(page.entries.len() <= entries && (page.more || page.entries.len() < 100));
             assert!(!page.more || !page.entries.is_empty());
             shown.extend(page.entries);

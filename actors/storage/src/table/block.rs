@@ -141,17 +141,17 @@ pub struct Entries {
     ended: bool,
 }
 
-/// A state in what it lies in. Whoever only looks at it takes no share of that.
+/// A state in the bytes that it is a part of. Whoever only looks at it takes no share of those.
 #[derive(Clone, Copy, Debug)]
-pub struct Lying<'a> {
+pub struct StateIn<'a> {
     within: &'a Bytes,
     state: &'a [u8],
 }
 
-impl<'a> Lying<'a> {
+impl<'a> StateIn<'a> {
     /// All of these bytes.
-    pub fn alone(state: &'a Bytes) -> Lying<'a> {
-        Lying { within: state, state }
+    pub fn whole(state: &'a Bytes) -> StateIn<'a> {
+        StateIn { within: state, state }
     }
 
     /// Its bytes, shared.
@@ -186,9 +186,9 @@ impl Entries {
     }
 
     /// The present entry's key and state; none at the end.
-    pub fn entry(&self) -> Option<(&[u8], Lying<'_>)> {
+    pub fn entry(&self) -> Option<(&[u8], StateIn<'_>)> {
         let state = self.block.get(self.state.clone()).filter(|_| !self.ended)?;
-        Some((self.key.as_slice(), Lying { within: &self.block, state }))
+        Some((self.key.as_slice(), StateIn { within: &self.block, state }))
     }
 
     /// Moves on to the next entry.
@@ -196,10 +196,10 @@ impl Entries {
         let rest = self.block.get(self.at..self.end).ok_or(BadBlock)?;
         let mut walk = Walk { rest: Cursor(rest), key: core::mem::take(&mut self.key) };
         let state = walk.next()?.map(<[u8]>::len);
-        self.at = self.end.saturating_sub(walk.rest.0.len());
+        self.at = self.end.checked_sub(walk.rest.0.len()).ok_or(BadBlock)?;
         match state {
             // The last part of its entry.
-            Some(length) => self.state = self.at.saturating_sub(length)..self.at,
+            Some(length) => self.state = self.at.checked_sub(length).ok_or(BadBlock)?..self.at,
             None => self.ended = true,
         }
         self.key = walk.key;

@@ -83,3 +83,8 @@ fn nodes_that_are_not_there_are_nothing() {
     assert_eq!((tree.children(0, 0).len(), tree.children(1, 0).len()), (WAY, 0));
     assert!(!Tree::new(2).apply(&Delta::new(1)), "it is too coarse");
 }
+
+#[test]
+fn a_leaf_of_a_change_takes_little() {
+    assert_eq!(size_of::<(u32, Tally)>(), 28);
+}

@@ -44,45 +44,105 @@ fn settled(keys: u16, cache_bytes: usize) -> Model {
     model
 }
 
-fn page(model: &mut Model, scan: &mut Scan) -> (Page, Vec<usize>) {
-    let mut rounds = Vec::new();
+/// What a page asked for: blocks that it needed, round by round, and all with those ahead of it.
+#[derive(Debug, Default)]
+struct Asked {
+    needed: Vec<usize>,
+    all: usize,
+}
+
+fn page(model: &mut Model, scan: &mut Scan) -> (Page, Asked) {
+    let mut asked = Asked::default();
     loop {
         match model.engine.scan(scan) {
-            Scanned::Page(page) => return (page, rounds),
+            Scanned::Page(page) => return (page, asked),
             Scanned::Fetch(runs) => {
-                let mut blocks = 0;
+                if !scan.is_ready() {
+                    asked.needed.push(scan.needs.len());
+                }
                 for run in runs {
                     let contents = model.store.fetch_run(&run);
-                    blocks += contents.len();
+                    asked.all += contents.len();
                     scan.hold(&run, contents);
                 }
-                rounds.push(blocks);
             }
             Scanned::Damaged { .. } => panic!("damaged"),
         }
     }
 }
 
+fn blocks_of_group_0(model: &Model) -> usize {
+    let table = model.store.manifest.tables.iter().find(|table| table.group == 0).unwrap();
+    table.meta_at as usize
+}
+
 #[test]
-fn a_page_is_fetched_at_once_and_goes_on_where_the_last_one_ended() {
-    let mut model = settled(300, 100_000);
-    let mut after = None;
+fn pages_are_read_ahead_of_and_no_block_is_fetched_twice() {
+    let mut model = settled(300, 0);
+    let mut scan = Scan::new(PartitionId(0), None, 1000, 20_000);
     let (mut pages, mut keys, mut blocks) = (0, 0, 0);
     loop {
-        let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), after.as_ref(), 1000, 20_000));
-        assert!(rounds.len() <= 1, "{rounds:?}");
+        let (page, asked) = page(&mut model, &mut scan);
+        // The first one has nobody to read ahead of it.
+        assert_eq!(asked.needed.len(), usize::from(pages == 0), "{asked:?}");
         pages += 1;
         keys += page.entries.len();
-        blocks += rounds.iter().sum::<usize>();
-        after = page.entries.into_iter().next_back().map(|(key, _)| key);
+        blocks += asked.all;
         if !page.more {
             break;
         }
     }
-    let table = model.store.manifest.tables.iter().find(|table| table.group == 0).unwrap();
-    let all = table.meta_at as usize;
     assert_eq!((keys, pages), (300, 8));
-    assert_eq!(blocks, all, "no block is fetched twice");
+    assert_eq!(blocks, blocks_of_group_0(&model));
+}
+
+#[test]
+fn a_page_waits_for_what_is_read_ahead_and_asks_for_it_once() {
+    let mut model = settled(300, 0);
+    let mut scan = Scan::new(PartitionId(0), None, 1000, 20_000);
+    let ask = |model: &mut Model, scan: &mut Scan| match model.engine.scan(scan) {
+        Scanned::Fetch(runs) => runs,
+        other => panic!("{other:?}"),
+    };
+    let own = ask(&mut model, &mut scan);
+    assert_eq!((own.len(), scan.is_ready()), (1, false));
+    scan.hold(&own[0], model.store.fetch_run(&own[0]));
+    let ahead = ask(&mut model, &mut scan);
+    assert_eq!((ahead.len(), scan.is_ready()), (1, true), "the page needs no more");
+    let Scanned::Page(first) = model.engine.scan(&mut scan) else { panic!("its blocks are here") };
+    assert_eq!((ask(&mut model, &mut scan), scan.is_ready()), (vec![], false), "it was asked for ahead");
+    scan.hold(&ahead[0], model.store.fetch_run(&ahead[0]));
+    let further = ask(&mut model, &mut scan);
+    let before: Vec<_> = own.iter().chain(&ahead).flat_map(Run::places).collect();
+    assert!(further.iter().flat_map(Run::places).all(|block| !before.contains(&block)), "{further:?}");
+    let Scanned::Page(second) = model.engine.scan(&mut scan) else { panic!("its blocks are here") };
+    let mut anew = Scan::new(PartitionId(0), first.entries.last().map(|(key, _)| key), 1000, 20_000);
+    assert_eq!(second, page(&mut model, &mut anew).0);
+}
+
+#[test]
+fn pages_of_large_states_are_held_one_by_one() {
+    let limits = Limits { memtable_bytes: 12_000_000, frozen_max: 2, cache_bytes: 0 };
+    let mut model = Model::new(limits);
+    (0..40).for_each(|number| model.insert(number * 3, 300_000));
+    model.flush();
+    let mut scan = Scan::new(PartitionId(0), None, 1000, 128 << 10);
+    let (mut fetches, mut keys, mut more) = (0, 0, true);
+    while more {
+        match model.engine.scan(&mut scan) {
+            Scanned::Fetch(runs) => {
+                for run in runs {
+                    fetches += 1;
+                    scan.hold(&run, model.store.fetch_run(&run));
+                }
+            }
+            Scanned::Page(page) => (keys, more) = (keys + page.entries.len(), page.more),
+            Scanned::Damaged { .. } => panic!("damaged"),
+        }
+        assert!(scan.held.bytes() <= 4 * 301_000, "{} bytes are held", scan.held.bytes());
+    }
+    assert_eq!(keys, 40);
+    assert!(fetches <= 50, "{fetches}");
 }
 
 #[test]
@@ -92,9 +152,9 @@ fn a_page_that_is_here_in_part_asks_for_the_rest() {
     let mut model = settled(300, 200_000);
     let mut ordered: Vec<u16> = (0..300).map(|number| number * 3).collect();
     ordered.sort_by_key(|number| key(*number));
-    batch(&mut model, &ordered[..30], &mut |_, _| ());
+    batch(&mut model, &ordered[..40], &mut |_, _| ());
     let rest = fetched(&mut model);
-    assert!(rest.len() == 1 && 2 * rest[0] <= all[0], "{rest:?} of {all:?}");
+    assert!(rest.needed.len() == 1 && 2 * rest.needed[0] <= all.needed[0], "{rest:?} of {all:?}");
 }
 
 #[test]
@@ -104,11 +164,10 @@ fn a_page_of_a_table_that_has_little_of_it_asks_for_little() {
     (0..3).for_each(|number| model.insert(number * 3, 10));
     model.insert(1, 300_000);
     model.flush();
-    let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 20_000));
+    let (page, asked) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 20_000));
     assert_eq!(page.entries[0].1, state(0, 10));
-    assert_eq!(rounds.len(), 1);
     let most = 20_000_usize.div_ceil(crate::table::BLOCK_BYTES / 4 * 3) + 5;
-    assert!(rounds[0] <= most, "{rounds:?} of {most}");
+    assert!(asked.needed.len() == 1 && asked.needed[0] <= most && asked.all <= 2 * most, "{asked:?}");
 }
 
 #[test]
@@ -118,9 +177,9 @@ fn voids_make_a_page_ask_for_more_and_more() {
     (0..300).for_each(|number| model.insert(number * 3, 1));
     model.insert(1, 300_000);
     model.flush();
-    let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 27_000));
+    let (page, asked) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 27_000));
     assert_eq!(page.entries.len(), 300);
-    assert!(rounds.len() <= 6, "{rounds:?}");
+    assert!(asked.needed.len() <= 6, "{asked:?}");
 }
 
 #[test]
@@ -137,8 +196,9 @@ fn a_long_run_is_asked_for_in_two_halves_and_a_short_one_at_once() {
     let halves = runs_of(60_000);
     assert_eq!(halves.len(), 2);
     assert!(halves[0].abs_diff(halves[1]) <= 1, "{halves:?}");
-    let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 60_000));
-    assert_eq!((page.entries.len(), rounds.len()), (125, 1), "both halves are of the page");
+    let (page, asked) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 60_000));
+    let of_page = (page.entries.len(), asked.needed.as_slice());
+    assert_eq!(of_page, (125, &[halves[0] + halves[1]][..]), "both halves are of the page");
 }
 
 #[test]
@@ -147,11 +207,16 @@ fn a_run_ends_with_its_bytes() {
     let mut model = Model::new(limits);
     (0..30).for_each(|number| model.insert(number * 3, 40_000));
     model.flush();
-    let (page, rounds) = page(&mut model, &mut Scan::new(PartitionId(0), None, 1000, 600_000));
-    assert_eq!(page.entries.len(), 15);
-    // Of each half.
-    let most = 2 * (anser_machine::FETCH_BYTES_MAX / 40_000 + 1);
-    assert!(rounds.iter().all(|blocks| *blocks <= most), "{rounds:?} of {most}");
+    let mut scan = Scan::new(PartitionId(0), None, 1000, 600_000);
+    let Scanned::Fetch(runs) = model.engine.scan(&mut scan) else { panic!("it is in a table") };
+    let most = anser_machine::FETCH_BYTES_MAX / 40_000 + 1;
+    for run in runs {
+        let contents = model.store.fetch_run(&run);
+        assert!(contents.len() <= most && run.places().count() > most, "{} of {run:?}", contents.len());
+        scan.hold(&run, contents);
+    }
+    assert!(scan.is_ready(), "what did not come is asked for anew");
+    assert_eq!(page(&mut model, &mut scan).0.entries.len(), 15);
 }
 
 #[test]
