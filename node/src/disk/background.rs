@@ -9,47 +9,73 @@ use bytes::Bytes;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// After so long, waits included, it offers the processor.
-const TURN: Duration = Duration::from_micros(100);
+/// After so long, waits for the disk included, it offers the processor.
+const TURN: Duration = Duration::from_micros(25);
+
+/// Where others compute without end, it has at least this part of the time: one in so many.
+const SHARE: u32 = 5;
+
+/// A thread's turn of the processor. It lasts the longer, the longer the thread waited for it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    since: Cell<Instant>,
+    lasts: Cell<Duration>,
+}
+
+impl Turn {
+    /// One that begins now.
+    pub fn begin() -> Turn {
+        Turn { since: Cell::new(Instant::now()), lasts: Cell::new(TURN) }
+    }
+
+    /// Offers the processor, if it has been long enough.
+    pub fn give_way(&self) {
+        if self.since.get().elapsed() < self.lasts.get() {
+            return;
+        }
+        let offered = Instant::now();
+        std::thread::yield_now();
+        let begins = Instant::now();
+        self.since.set(begins);
+        self.lasts.set(TURN.max((begins - offered) / (SHARE - 1)));
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Background<'a> {
     trees: &'a SledTrees,
-    since: Cell<Instant>,
+    turn: Turn,
 }
 
 impl Background<'_> {
     /// Of these trees.
     pub fn of(trees: &SledTrees) -> Background<'_> {
-        Background { trees, since: Cell::new(Instant::now()) }
-    }
-
-    fn give_way(&self) {
-        if self.since.get().elapsed() >= TURN {
-            std::thread::yield_now();
-            self.since.set(Instant::now());
-        }
+        Background { trees, turn: Turn::begin() }
     }
 }
 
 impl Trees for Background<'_> {
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.give_way();
+        self.turn.give_way();
         self.trees.get(tree, key)
     }
 
     fn put(&self, tree: TreeName, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.give_way();
+        self.turn.give_way();
         self.trees.put(tree, key, value)
     }
 
     fn remove(&self, tree: TreeName, key: &[u8]) -> Result<(), StoreError> {
+        self.turn.give_way();
         self.trees.remove(tree, key)
     }
 
     fn walk(&self, tree: TreeName, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.trees.walk(tree, visit)
+        self.trees.walk(tree, &mut |key, value| {
+            self.turn.give_way();
+            visit(key, value)
+        })
     }
 
     fn names(&self) -> Result<Vec<TreeName>, StoreError> {

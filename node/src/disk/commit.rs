@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 const GROUP_BYTES: usize = 4 << 20;
 /// Most jobs of one group.
 const GROUP_JOBS_MAX: usize = 16_384;
-/// A group of fewer jobs is no load: its askers are few, and wait for each answer.
+/// A group that came by fewer submits, or of fewer jobs, is no load: its askers are few, and wait for each answer.
+const LOAD_SUBMITS_MIN: usize = 2;
 const LOAD_JOBS_MIN: usize = 4;
 /// A group of so many jobs is large enough to be written at once.
 const GROWN_JOBS: usize = 64;
+/// After a group of so many bytes the next one needs no growth to be large.
+const GROWN_BYTES: usize = GROUP_BYTES / 4;
 /// For how many times as long as the last one took a group is let grow.
 const GROWTH_SYNCS: u32 = 2;
 /// Longest that a group is let grow.
@@ -63,30 +66,48 @@ pub(super) fn run(works: &Works) {
     let mut pause = Duration::ZERO;
     loop {
         let backlog = backlog_pause(works.port.tables.len());
-        if backlog.is_zero() {
-            works.port.commit.let_grow(GROWN_JOBS, pause);
-        } else {
+        if !backlog.is_zero() {
             std::thread::sleep(pause.max(backlog));
+            pause = Duration::ZERO;
         }
-        let Some(jobs) = works.port.commit.take(GROUP_JOBS_MAX) else { return };
-        let (began, count) = (Instant::now(), jobs.len());
+        let taken = works.port.commit.take_grown(GROUP_JOBS_MAX, GROWN_JOBS, pause);
+        let Some((jobs, submits)) = taken else { return };
+        let began = Instant::now();
+        let mut load = Load { submits, jobs: jobs.len(), bytes: 0 };
         let mut jobs = jobs.into_iter();
         while jobs.len() > 0 {
             if works.port.has_failed() {
                 return;
             }
-            if let Err(error) = commit(works, &mut open, &mut jobs) {
-                works.port.fail(&error);
-                return;
+            match commit(works, &mut open, &mut jobs) {
+                Ok(bytes) => load.bytes += bytes,
+                Err(error) => {
+                    works.port.fail(&error);
+                    return;
+                }
             }
         }
-        pause = growth(count, began.elapsed());
+        pause = load.growth(began.elapsed());
     }
 }
 
-/// How long the next group is let grow, after one of so many jobs that took so long.
-fn growth(jobs: usize, took: Duration) -> Duration {
-    if jobs < LOAD_JOBS_MIN { Duration::ZERO } else { took.saturating_mul(GROWTH_SYNCS).min(GROWTH_MAX) }
+/// What was committed last.
+struct Load {
+    submits: usize,
+    jobs: usize,
+    bytes: usize,
+}
+
+impl Load {
+    /// How long the next group is let grow, after this one took so long.
+    fn growth(&self, took: Duration) -> Duration {
+        let is_load = self.submits >= LOAD_SUBMITS_MIN && self.jobs >= LOAD_JOBS_MIN;
+        if is_load && self.bytes < GROWN_BYTES {
+            took.saturating_mul(GROWTH_SYNCS).min(GROWTH_MAX)
+        } else {
+            Duration::ZERO
+        }
+    }
 }
 
 /// For how long commits rest while so many jobs wait for the thread that writes tables. Writers are slowed so before their
@@ -95,12 +116,12 @@ fn backlog_pause(jobs: usize) -> Duration {
     BACKLOG_PAUSE.saturating_mul(u32::try_from(jobs).unwrap_or(u32::MAX)).min(BACKLOG_PAUSE_MAX)
 }
 
-/// Commits a group of the first jobs.
+/// Commits a group of the first jobs, and tells of how many bytes it was.
 fn commit(
     works: &Works,
     open: &mut Option<Open>,
     jobs: &mut std::vec::IntoIter<CommitJob>,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let began = Instant::now();
     let mut group = Group::default();
     while group.content.len() < GROUP_BYTES
@@ -121,7 +142,9 @@ fn commit(
         metrics::histogram!("anser_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("anser_commit_batch").record(f64::from(group.records));
     }
-    group.answer(works)
+    let bytes = group.content.len();
+    group.answer(works)?;
+    Ok(bytes)
 }
 
 impl Group {
@@ -228,14 +251,19 @@ mod tests {
     fn groups_grow_under_load_only_and_not_for_long() {
         let ms = Duration::from_millis;
         let table = [
-            (1, ms(2), ms(0)),
-            (3, ms(2), ms(0)),
-            (4, ms(1), ms(2)),
-            (500, ms(1), ms(2)),
-            (9, ms(90), GROWTH_MAX),
+            ((1, 1, 100), ms(2), ms(0)),
+            ((2, 3, 100), ms(2), ms(0)),
+            ((2, 4, 100), ms(1), ms(2)),
+            ((9, 500, 100), ms(1), ms(2)),
+            ((2, 9, 100), ms(90), GROWTH_MAX),
+            // One asker that waits for all of it.
+            ((1, 500, 100), ms(1), ms(0)),
+            // Few, and large.
+            ((4, 4, GROWN_BYTES), ms(1), ms(0)),
         ];
-        for (jobs, took, expected) in table {
-            assert_eq!(growth(jobs, took), expected, "{jobs} jobs in {took:?}");
+        for ((submits, jobs, bytes), took, expected) in table {
+            let growth = Load { submits, jobs, bytes }.growth(took);
+            assert_eq!(growth, expected, "{jobs} jobs of {bytes} bytes by {submits} submits in {took:?}");
         }
     }
 }

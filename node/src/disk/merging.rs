@@ -41,7 +41,7 @@ impl Merging {
     ) -> Result<(), StoreError> {
         let manifest = works.manifest().clone();
         let merge = match under_way {
-            None => Merge::begin(&works.trees, &manifest, shard, inputs),
+            None => Merge::begin(&Background::of(&works.trees), &manifest, shard, inputs),
             Some(_) => Ok(None),
         };
         let merge = match merge {
@@ -68,6 +68,12 @@ impl Merging {
     /// For how long it rests.
     pub fn rests_for(&self) -> Duration {
         self.due.saturating_duration_since(Instant::now())
+    }
+
+    /// The next part, if it is time for it.
+    pub fn go_on_if_due(under_way: &mut Option<Merging>, works: &Works) -> Result<(), StoreError> {
+        let rests = under_way.as_ref().is_some_and(|merging| !merging.rests_for().is_zero());
+        if rests { Ok(()) } else { Merging::go_on(under_way, works) }
     }
 
     /// The next part of the merge under way; with the last one, its tables count.

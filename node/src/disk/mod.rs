@@ -19,6 +19,7 @@ mod port;
 mod queue;
 mod sled_trees;
 mod slowness;
+mod spent;
 mod tables;
 mod witness;
 mod works;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// From any thread to the threads that take from it.
 pub struct Queue<T> {
@@ -13,28 +13,47 @@ pub struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
+    /// How often something was put in since [`Queue::take_grown`] took.
+    pushes: usize,
     closed: bool,
-    /// Readers that wait for items: waking nobody is a system call too.
+    /// Readers that wait for items, and how many of them have been woken and are not here yet: waking nobody is a system call
+    /// too.
     waiting: usize,
+    woken: usize,
     /// How many items there must be for a reader to be woken.
     wakes_at: usize,
+}
+
+impl<T> State<T> {
+    /// Whether to wake a reader now.
+    fn wakes(&mut self) -> bool {
+        let wakes = self.items.len() >= self.wakes_at && self.waiting > self.woken;
+        self.woken += usize::from(wakes);
+        wakes
+    }
 }
 
 impl<T> Queue<T> {
     /// An empty one.
     pub fn new() -> Queue<T> {
-        let state = State { items: VecDeque::new(), closed: false, waiting: 0, wakes_at: 1 };
+        let state =
+            State { items: VecDeque::new(), pushes: 0, closed: false, waiting: 0, woken: 0, wakes_at: 1 };
         Queue { state: Mutex::new(state), filled: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts items in, in order. After the close they are gone, and it says `false`.
     pub fn push(&self, items: impl IntoIterator<Item = T>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.closed {
             return false;
         }
         state.items.extend(items);
-        let wakes = state.waiting > 0 && state.items.len() >= state.wakes_at;
+        state.pushes += 1;
+        let wakes = state.wakes();
         drop(state);
         if wakes {
             self.filled.notify_one();
@@ -42,61 +61,78 @@ impl<T> Queue<T> {
         true
     }
 
+    /// Waits until so many items are in it, for the close, or until then.
+    fn wait_for<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+        count: usize,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, State<T>> {
+        while state.items.len() < count && !state.closed {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            state.waiting += 1;
+            state = match left {
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            state.waiting -= 1;
+            state.woken = state.woken.saturating_sub(1);
+        }
+        state
+    }
+
     /// Waits for items and takes the first ones, at most `count`, and no more than its share while other readers wait. None
     /// after the close, once it is empty.
     pub fn take(&self, count: usize) -> Option<Vec<T>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.waiting += 1;
-        let mut state = self
-            .filled
-            .wait_while(state, |state| state.items.is_empty() && !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
+        let mut state = self.wait_for(self.lock(), 1, None);
         // Who else waits gets a share.
         let count = count.min(state.items.len().div_ceil(1 + state.waiting));
         let taken: Vec<T> = state.items.drain(..count).collect();
-        if !state.items.is_empty() && state.waiting > 0 {
+        let wakes = !state.items.is_empty() && state.wakes();
+        drop(state);
+        if wakes {
             self.filled.notify_one();
         }
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// Waits until so many items are in it, or for so long, or for the close. It takes none, and is for one reader.
-    pub fn let_grow(&self, count: usize, within: Duration) {
-        if within.is_zero() {
-            return;
-        }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.wakes_at = count.max(1);
-        state.waiting += 1;
-        let waited =
-            self.filled.wait_timeout_while(state, within, |state| state.items.len() < count && !state.closed);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
-        state.wakes_at = 1;
-    }
-
     /// As [`Queue::take`], but waits no longer than so: no items then.
     pub fn take_within(&self, count: usize, within: Duration) -> Option<Vec<T>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.waiting += 1;
-        let waited =
-            self.filled.wait_timeout_while(state, within, |state| state.items.is_empty() && !state.closed);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
+        let mut state = self.wait_for(self.lock(), 1, Some(Instant::now() + within));
         let count = count.min(state.items.len());
         let ended = state.closed && count == 0;
         (!ended).then(|| state.items.drain(..count).collect())
     }
 
+    /// As [`Queue::take`], for the only reader. What is in it is let grow before: until there is `enough`, or for so long.
+    /// Tells also by how many pushes the items came.
+    pub fn take_grown(&self, count: usize, enough: usize, within: Duration) -> Option<(Vec<T>, usize)> {
+        let mut state = self.lock();
+        if !within.is_zero() {
+            state.wakes_at = enough.max(1);
+            state = self.wait_for(state, enough, Some(Instant::now() + within));
+            state.wakes_at = 1;
+        }
+        let mut state = self.wait_for(state, 1, None);
+        let count = count.min(state.items.len());
+        let taken: Vec<T> = state.items.drain(..count).collect();
+        // What stays came by one at least.
+        let stays = usize::from(!state.items.is_empty());
+        let pushes = std::mem::replace(&mut state.pushes, stays);
+        (!taken.is_empty()).then_some((taken, pushes))
+    }
+
     /// How many items are in it now.
     pub fn len(&self) -> usize {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).items.len()
+        self.lock().items.len()
     }
 
     /// Takes nothing more in; what is in it is still taken out.
     pub fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.lock().closed = true;
         self.filled.notify_all();
     }
 }
@@ -118,7 +154,7 @@ mod tests {
         std::thread::scope(|scope| {
             let readers = [(); 2].map(|()| scope.spawn(|| queue.take(16).map_or(0, |taken| taken.len())));
             let since = Instant::now();
-            while queue.state.lock().unwrap().waiting < 2 {
+            while queue.lock().waiting < 2 {
                 assert!(since.elapsed() < Duration::from_secs(10), "the readers don't come to wait");
                 std::thread::yield_now();
             }
@@ -133,7 +169,7 @@ mod tests {
 
     fn until_somebody_waits<T>(queue: &Queue<T>) {
         let since = Instant::now();
-        while queue.state.lock().unwrap().waiting == 0 {
+        while queue.lock().waiting == 0 {
             assert!(since.elapsed() < Duration::from_secs(10), "nobody comes to wait");
             std::thread::yield_now();
         }
@@ -145,34 +181,51 @@ mod tests {
         let queue = Queue::new();
         let begun = Instant::now();
         std::thread::scope(|scope| {
-            let grown = scope.spawn(|| queue.let_grow(large, long));
+            let grown = scope.spawn(|| queue.take_grown(16, large, long));
             until_somebody_waits(&queue);
             (1..large).for_each(|item| assert!(queue.push([item])));
-            assert!(!grown.is_finished() && queue.state.lock().unwrap().waiting == 1, "too few wake nobody");
+            assert!(!grown.is_finished() && queue.lock().woken == 0, "too few wake nobody");
             assert!(queue.push([0]));
-            grown.join().unwrap();
+            let (items, pushes) = grown.join().unwrap().unwrap();
+            assert_eq!((items.len(), pushes), (large, large));
         });
-        queue.let_grow(large, long);
-        assert_eq!(
-            queue.take(16).map(|taken| taken.len()),
-            Some(large),
-            "it took none, and nothing is left behind"
-        );
-        queue.let_grow(large, Duration::from_millis(1));
+        assert!(queue.push(0..large));
+        assert_eq!(queue.take_grown(16, large, long), Some(((0..large).collect(), 1)), "it is large already");
+        assert!(queue.push([7]));
+        assert_eq!(queue.take_grown(16, large, Duration::from_millis(1)), Some((vec![7], 1)));
         queue.close();
-        queue.let_grow(large, long);
+        assert_eq!(queue.take_grown(16, large, long), None);
         assert!(begun.elapsed() < long / 2, "it waits for what is there");
     }
 
     #[test]
-    fn whoever_waits_after_a_growth_is_woken_by_one_item() {
+    fn whoever_waits_after_a_growth_in_vain_is_woken_by_one_item() {
         let queue = Queue::new();
-        queue.let_grow(64, Duration::from_millis(1));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| queue.take_grown(16, 64, Duration::from_millis(1)));
+            let since = Instant::now();
+            while !(queue.lock().waiting == 1 && queue.lock().wakes_at == 1) {
+                assert!(since.elapsed() < Duration::from_secs(10), "nobody comes to wait for one item");
+                std::thread::yield_now();
+            }
+            assert!(queue.push([7]));
+            assert_eq!(reader.join().unwrap(), Some((vec![7], 1)));
+        });
+    }
+
+    #[test]
+    fn a_reader_that_is_on_its_way_is_not_woken_again() {
+        let queue = Queue::new();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| queue.take(16));
             until_somebody_waits(&queue);
-            assert!(queue.push([7]));
-            assert_eq!(reader.join().unwrap(), Some(vec![7]));
+            let mut state = queue.lock();
+            state.items.push_back(1);
+            assert!(state.wakes() && !state.wakes());
+            drop(state);
+            queue.filled.notify_one();
+            assert_eq!(reader.join().unwrap(), Some(vec![1]));
         });
+        assert_eq!((queue.lock().waiting, queue.lock().woken), (0, 0));
     }
 }

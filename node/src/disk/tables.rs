@@ -4,6 +4,7 @@
 use super::background::Background;
 use super::merging::Merging;
 use super::port::{Asker, CommitJob, Origin, TableJob};
+use super::spent::Spent;
 use super::works::Works;
 use anser_machine::{Feedback, Frozen, Group, LogRecord, Lsn, StoredTable};
 use anser_storage::store::{Part, StoreError, TableEntry, Trees as _, install, recovery};
@@ -21,11 +22,12 @@ pub(super) fn run(works: &Works) {
         if works.port.has_failed() {
             return;
         }
+        under_way.spent.let_go();
         let began = Instant::now();
         let done = match jobs.into_iter().next() {
             Some(job) => carry_out(works, job, &mut under_way)
                 .and_then(|()| Merging::take_share(&mut under_way.merging, works, began.elapsed())),
-            None => Merging::go_on(&mut under_way.merging, works),
+            None => Merging::go_on_if_due(&mut under_way.merging, works),
         };
         if let Err(error) = done {
             works.port.fail(&error);
@@ -40,12 +42,14 @@ struct UnderWay {
     /// The segment whose rest is being written again at the log's end.
     carrying: Option<u64>,
     merging: Option<Merging>,
+    spent: Spent,
 }
 
-/// The next job; none of them if it is time to go on with a merge.
+/// The next job; none of them if it is time to go on with something else.
 fn next(works: &Works, under_way: &UnderWay) -> Option<Vec<TableJob>> {
-    match &under_way.merging {
-        Some(merging) => works.port.tables.take_within(1, merging.rests_for()),
+    let rests = under_way.merging.as_ref().map(Merging::rests_for);
+    match rests.into_iter().chain(under_way.spent.looks_within()).min() {
+        Some(within) => works.port.tables.take_within(1, within),
         None => works.port.tables.take(1),
     }
 }
@@ -56,7 +60,11 @@ fn carry_out(works: &Works, job: TableJob, under_way: &mut UnderWay) -> Result<(
         TableJob::Merge { origin, shard, inputs, duty } => {
             return Merging::begin(&mut under_way.merging, works, origin, shard, &inputs, duty);
         }
-        TableJob::Flush { origin, frozen, through } => flush(works, origin, &frozen, through)?,
+        TableJob::Flush { origin, frozen, through } => {
+            under_way.spent.wait();
+            flush(works, origin, &frozen, through)?;
+            under_way.spent.hold(frozen);
+        }
         TableJob::Recover { origin } => return recover(works, origin),
         TableJob::Wipe { origin, group } => wipe(works, origin, group, &mut under_way.merging)?,
         TableJob::Prepare => works.prepare_segment()?,
@@ -126,9 +134,10 @@ fn recover(works: &Works, origin: Origin) -> Result<(), StoreError> {
         return Err(StoreError::Failed("only shards are read back".into()));
     };
     let manifest = works.manifest().clone();
-    let recovery::ShardTables { tables, damaged } = recovery::tables_of(&works.trees, &manifest, shard)?;
+    let recovery::ShardTables { tables, damaged } =
+        recovery::tables_of(&Background::of(&works.trees), &manifest, shard)?;
     works.port.feed(origin, vec![Feedback::RecoveredTables { tables, damaged }]);
-    let (records, next) = recovery::log_of(&works.trees, &manifest, shard)?;
+    let (records, next) = recovery::log_of(&Background::of(&works.trees), &manifest, shard)?;
     let mut chunk: Vec<LogRecord> = Vec::new();
     let mut bytes = 0;
     for record in records {
@@ -148,7 +157,7 @@ fn recover(works: &Works, origin: Origin) -> Result<(), StoreError> {
 fn carry_oldest(works: &Works) -> Result<Option<u64>, StoreError> {
     let Some(segment) = works.segments().overdue(works.log_bytes_max) else { return Ok(None) };
     let manifest = works.manifest().clone();
-    let rest = recovery::rest_of(&works.trees, &manifest, segment)?;
+    let rest = recovery::rest_of(&Background::of(&works.trees), &manifest, segment)?;
     works.port.commit.push([CommitJob::Carry { segment, rest }]);
     Ok(Some(segment))
 }
