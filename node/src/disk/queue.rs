@@ -204,7 +204,8 @@ mod tests {
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| queue.take_grown(16, 64, Duration::from_millis(1)));
             let since = Instant::now();
-            while !(queue.lock().waiting == 1 && queue.lock().wakes_at == 1) {
+            let waits_for_one = |state: &State<i32>| state.waiting == 1 && state.wakes_at == 1;
+            while !waits_for_one(&queue.lock()) {
                 assert!(since.elapsed() < Duration::from_secs(10), "nobody comes to wait for one item");
                 std::thread::yield_now();
             }
@@ -226,6 +227,7 @@ mod tests {
             queue.filled.notify_one();
             assert_eq!(reader.join().unwrap(), Some(vec![1]));
         });
-        assert_eq!((queue.lock().waiting, queue.lock().woken), (0, 0));
+        let state = queue.lock();
+        assert_eq!((state.waiting, state.woken), (0, 0));
     }
 }
