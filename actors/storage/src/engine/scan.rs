@@ -2,9 +2,9 @@
 //!
 //! Keeps: a page shows what the partition held at one moment, the one at which it was given: blocks of tables never change,
 //! and everything else is looked at in one step. The next page is of a later moment. Between two pages a scan knows where the
-//! last one ended, and holds blocks for the next: with a page's own blocks it asks for those behind them, so that the
-//! disk reads on while a page is gathered and shown. Deliberately absent: anything that must be kept from page to page. A new scan that
-//! begins behind a key shows the same.
+//! last one ended, and holds blocks for the next: once a page's own blocks are here it asks for those behind them, so that the
+//! disk reads on while the page is gathered and shown. Deliberately absent: anything that must be kept from page to page. A
+//! new scan that begins behind a key shows the same.
 
 use super::gather::gather;
 use super::run::{Held, Missing, RUN_BLOCKS_MAX, Run, runs};
