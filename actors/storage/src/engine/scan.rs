@@ -138,7 +138,6 @@ impl Scan {
     /// Stands behind a page, and keeps what the next one may need.
     fn turn(&mut self, last: &StoreKey, useful: &BTreeSet<(TableId, u32)>) {
         self.from = behind(last);
-        self.needs.clear();
         (self.rounds, self.has_read_ahead) = (0, false);
         self.held.retain(useful);
     }
