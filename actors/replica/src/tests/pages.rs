@@ -17,7 +17,7 @@ fn with_pages() -> (Bench, Vec<String>) {
     let of_it = names.filter(|name| bench.place(&key(name)).partition == partition);
     let names: Vec<String> = of_it.take(KEYS).collect();
     for (seq, name) in (1..).zip(&names) {
-        // So that no block is compressed into another's room.
+        // Little of it can be compressed away: pages have several blocks.
         let value: String =
             (0..2000_u32).map(|place| char::from(33 + (place * seq as u32 % 89) as u8)).collect();
         bench.mint(name, write(seq, &value, Seen::Present));
@@ -28,7 +28,7 @@ fn with_pages() -> (Bench, Vec<String>) {
     (bench, names)
 }
 
-/// Carries fetches out, those of `held` after all others; blocks that were asked for are noted.
+/// Carries all fetches out, and notes which blocks were asked for.
 fn serve(bench: &mut Bench, fetched: &mut Vec<(TableId, u32)>) -> Vec<Answer> {
     let mut answers = Vec::new();
     while let Some(asked) = bench.disk.asked.front() {
