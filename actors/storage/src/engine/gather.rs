@@ -68,18 +68,13 @@ fn smallest<'a>(sources: &'a mut [Source<'_>]) -> Option<Smallest<'a>> {
 }
 
 /// Fills a page.
-pub(super) fn gather(
-    sources: &mut [Source<'_>],
-    page: &mut Page,
-    scan: &Scan,
-    cache: &Cache,
-) -> Result<(), Stop> {
+pub(super) fn gather(sources: &mut [Source<'_>], scan: &Scan, cache: &Cache) -> Result<Page, Stop> {
     for source in &mut *sources {
         if let Source::Table(walk) = source {
             walk.settle(scan, cache)?;
         }
     }
-    let mut gathered = Gathered::default();
+    let (mut page, mut gathered) = (Page::default(), Gathered::default());
     while let Some(next) = smallest(sources).filter(|next| !scan.is_past(next.key)) {
         let is_full = gathered.entries.len() >= scan.entries_max || gathered.bytes >= scan.bytes_max;
         if is_full && !gathered.entries.is_empty() {
@@ -100,5 +95,5 @@ pub(super) fn gather(
         }
     }
     page.entries = gathered.into_entries();
-    Ok(())
+    Ok(page)
 }

@@ -122,8 +122,9 @@ impl Scan {
     }
 
     /// What to ask for, to have these blocks: nothing that was asked for.
-    fn ask(&mut self, wanted: impl Iterator<Item = Missing>) -> Vec<Run> {
-        let mut runs = runs(wanted.filter(|(table, _, block)| self.asked.insert((*table, *block))));
+    fn ask(&mut self, wanted: Vec<Missing>) -> Vec<Run> {
+        let mut runs =
+            runs(wanted.into_iter().filter(|(table, _, block)| self.asked.insert((*table, *block))));
         match (runs.pop(), runs.is_empty()) {
             (Some(only), true) => only.halves().collect(),
             (last, _) => runs.into_iter().chain(last).collect(),
@@ -167,9 +168,8 @@ impl Engine {
                 return Scanned::Fetch(runs);
             }
         }
-        let mut page = Page::default();
-        match gather(&mut sources, &mut page, scan, &self.cache) {
-            Ok(()) => {
+        match gather(&mut sources, scan, &self.cache) {
+            Ok(page) => {
                 if let Some((last, _)) = page.entries.last().filter(|_| page.more) {
                     let useful = walks(&sources).flat_map(Walk::next_blocks).collect();
                     scan.turn(last, &useful);
@@ -202,27 +202,27 @@ impl Engine {
         let least = SPARE_BLOCKS << scan.rounds.min(DOUBLINGS_MAX);
         scan.rounds += 1;
         let share = shares(sources, bytes, scan);
-        let missing = |walk| self.missing(walk, 0..share(walk).max(least).min(RUN_BLOCKS_MAX), scan);
-        let missing: Vec<Missing> = walks(sources).flat_map(missing).collect();
+        let next = |walk: &Walk<'_>| 0..share(walk).max(least).min(RUN_BLOCKS_MAX);
+        let missing = self.missing(sources, scan, next);
         scan.needs.extend(missing.iter().map(|(table, _, block)| (*table, *block)));
-        scan.ask(missing.into_iter())
+        scan.ask(missing)
     }
 
     /// The runs behind those of a page, as many.
     fn ahead(&self, sources: &[Source<'_>], scan: &mut Scan) -> Vec<Run> {
         let share = shares(sources, 0, scan);
-        let missing = |walk| self.missing(walk, share(walk)..2 * share(walk), scan);
-        let missing: Vec<Missing> = walks(sources).flat_map(missing).collect();
-        scan.ask(missing.into_iter())
+        let missing = self.missing(sources, scan, |walk| share(walk)..2 * share(walk));
+        scan.ask(missing)
     }
 
-    fn missing<'a>(
-        &'a self,
-        walk: &'a Walk<'a>,
-        ahead: Range<usize>,
-        scan: &'a Scan,
-    ) -> impl Iterator<Item = Missing> + use<'a> {
-        walk.missing(ahead, scan, &self.cache)
+    /// Those of these blocks of each table, counted from where a scan stands in it, that are not here.
+    fn missing(
+        &self,
+        sources: &[Source<'_>],
+        scan: &Scan,
+        blocks: impl Fn(&Walk<'_>) -> Range<usize>,
+    ) -> Vec<Missing> {
+        walks(sources).flat_map(|walk| walk.missing(blocks(walk), scan, &self.cache)).collect()
     }
 }
 
