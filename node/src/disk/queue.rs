@@ -13,8 +13,6 @@ pub struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    /// How often something was put in since [`Queue::take_grown`] took.
-    pushes: usize,
     closed: bool,
     /// Readers that wait for items, and how many of them have been woken and are not here yet: waking nobody is a system call
     /// too.
@@ -36,8 +34,7 @@ impl<T> State<T> {
 impl<T> Queue<T> {
     /// An empty one.
     pub fn new() -> Queue<T> {
-        let state =
-            State { items: VecDeque::new(), pushes: 0, closed: false, waiting: 0, woken: 0, wakes_at: 1 };
+        let state = State { items: VecDeque::new(), closed: false, waiting: 0, woken: 0, wakes_at: 1 };
         Queue { state: Mutex::new(state), filled: Condvar::new() }
     }
 
@@ -52,7 +49,6 @@ impl<T> Queue<T> {
             return false;
         }
         state.items.extend(items);
-        state.pushes += 1;
         let wakes = state.wakes();
         drop(state);
         if wakes {
@@ -108,8 +104,7 @@ impl<T> Queue<T> {
     }
 
     /// As [`Queue::take`], for the only reader. What is in it is let grow before: until there is `enough`, or for so long.
-    /// Tells also by how many pushes the items came.
-    pub fn take_grown(&self, count: usize, enough: usize, within: Duration) -> Option<(Vec<T>, usize)> {
+    pub fn take_grown(&self, count: usize, enough: usize, within: Duration) -> Option<Vec<T>> {
         let mut state = self.lock();
         if !within.is_zero() {
             state.wakes_at = enough.max(1);
@@ -119,10 +114,7 @@ impl<T> Queue<T> {
         let mut state = self.wait_for(state, 1, None);
         let count = count.min(state.items.len());
         let taken: Vec<T> = state.items.drain(..count).collect();
-        // What stays came by one at least.
-        let stays = usize::from(!state.items.is_empty());
-        let pushes = std::mem::replace(&mut state.pushes, stays);
-        (!taken.is_empty()).then_some((taken, pushes))
+        (!taken.is_empty()).then_some(taken)
     }
 
     /// How many items are in it now.
@@ -186,13 +178,12 @@ mod tests {
             (1..large).for_each(|item| assert!(queue.push([item])));
             assert!(!grown.is_finished() && queue.lock().woken == 0, "too few wake nobody");
             assert!(queue.push([0]));
-            let (items, pushes) = grown.join().unwrap().unwrap();
-            assert_eq!((items.len(), pushes), (large, large));
+            assert_eq!(grown.join().unwrap().map(|items| items.len()), Some(large));
         });
         assert!(queue.push(0..large));
-        assert_eq!(queue.take_grown(16, large, long), Some(((0..large).collect(), 1)), "it is large already");
+        assert_eq!(queue.take_grown(16, large, long), Some((0..large).collect()), "it is large already");
         assert!(queue.push([7]));
-        assert_eq!(queue.take_grown(16, large, Duration::from_millis(1)), Some((vec![7], 1)));
+        assert_eq!(queue.take_grown(16, large, Duration::from_millis(1)), Some(vec![7]));
         queue.close();
         assert_eq!(queue.take_grown(16, large, long), None);
         assert!(begun.elapsed() < long / 2, "it waits for what is there");
@@ -210,7 +201,7 @@ mod tests {
                 std::thread::yield_now();
             }
             assert!(queue.push([7]));
-            assert_eq!(reader.join().unwrap(), Some((vec![7], 1)));
+            assert_eq!(reader.join().unwrap(), Some(vec![7]));
         });
     }
 
