@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 const BATCH_MAX: usize = 16;
 
 /// Reads until the queue is closed and empty.
-pub(super) fn run(works: &Works) {
-    while let Some(jobs) = works.port.fetch.take(BATCH_MAX) {
+pub(super) fn run(works: &Works, reader: usize) {
+    works.port.fetch.sit_down(reader);
+    while let Some(jobs) = works.port.fetch.take(reader, BATCH_MAX) {
         let mut answers: BTreeMap<Origin, Vec<Feedback>> = BTreeMap::new();
         for job in jobs {
             answers.entry(job.origin).or_default().push(read(works, &job));

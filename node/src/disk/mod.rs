@@ -15,6 +15,7 @@ mod fetch;
 mod folder;
 pub mod inspect;
 mod merging;
+mod near;
 mod port;
 mod queue;
 mod sled_trees;
@@ -36,9 +37,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use works::Works;
-
-/// How many threads read blocks.
-const FETCH_THREADS: usize = 2;
 
 /// How a data folder is opened.
 #[derive(Clone, Debug)]
@@ -97,10 +95,8 @@ impl Disk {
         let works = works::guarded(|| Works::open(&folder, config, port.clone()))
             .map_err(|error| OpenError::of(dir, &error))?;
         let works = Arc::new(works);
-        let start = |name: &str, body: fn(&Works)| {
-            works::spawn(name, works.clone(), body)
-                .map_err(|error| OpenError::Failed { dir: dir.to_path_buf(), what: error.to_string() })
-        };
+        let failed =
+            |error: std::io::Error| OpenError::Failed { dir: dir.to_path_buf(), what: error.to_string() };
         let mut disk = Disk {
             port: port.clone(),
             works: None,
@@ -109,10 +105,12 @@ impl Disk {
             fetch: Vec::new(),
             _lock: folder.lock,
         };
-        disk.commit = Some(start("anser-commit", commit::run)?);
-        disk.tables = Some(start("anser-tables", tables::run)?);
-        for number in 0..FETCH_THREADS {
-            disk.fetch.push(start(&format!("anser-fetch-{number}"), fetch::run)?);
+        disk.commit = Some(works::spawn("anser-commit", works.clone(), commit::run).map_err(failed)?);
+        disk.tables = Some(works::spawn("anser-tables", works.clone(), tables::run).map_err(failed)?);
+        for reader in 0..port.fetch.readers() {
+            let body = move |works: &Works| fetch::run(works, reader);
+            let thread = works::spawn(&format!("anser-fetch-{reader}"), works.clone(), body);
+            disk.fetch.push(thread.map_err(failed)?);
         }
         disk.works = Some(works);
         Ok(OpenedFolder {

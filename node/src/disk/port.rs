@@ -1,6 +1,7 @@
 //! Where requests come in and answers go out. It holds no part of the store, so whoever keeps a handle doesn't keep the
 //! folder.
 
+use super::near::NearQueue;
 use super::queue::Queue;
 use super::slowness::Slowness;
 use anser_machine::{DiskRequest, Feedback, Frozen, Group, Lsn, TableId, Ticket};
@@ -83,7 +84,7 @@ pub(super) struct FetchJob {
 pub(super) struct Port {
     pub commit: Queue<CommitJob>,
     pub tables: Queue<TableJob>,
-    pub fetch: Queue<FetchJob>,
+    pub fetch: NearQueue<FetchJob>,
     pub slowness: Slowness,
     sink: Arc<dyn FeedbackSink>,
     failed: AtomicBool,
@@ -96,7 +97,7 @@ impl Port {
         Port {
             commit: Queue::new(),
             tables: Queue::new(),
-            fetch: Queue::new(),
+            fetch: NearQueue::new(),
             slowness: Slowness::default(),
             sink,
             failed: AtomicBool::new(false),

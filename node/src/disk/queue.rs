@@ -1,11 +1,11 @@
-//! A queue that whoever puts something in never waits for, and whose reader takes many at once.
+//! A queue that whoever puts something in never waits for, and whose only reader takes many at once.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// From any thread to the threads that take from it.
+/// From any thread to one that takes from it.
 pub struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
@@ -14,19 +14,17 @@ pub struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
-    /// Readers that wait for items, and how many of them have been woken and are not here yet: waking nobody is a system call
-    /// too.
-    waiting: usize,
-    woken: usize,
-    /// How many items there must be for a reader to be woken.
+    /// Whether the reader waits, and has not been woken: waking nobody is a system call too.
+    waits: bool,
+    /// How many items there must be for the reader to be woken.
     wakes_at: usize,
 }
 
 impl<T> State<T> {
-    /// Whether to wake a reader now.
+    /// Whether to wake the reader now.
     fn wakes(&mut self) -> bool {
-        let wakes = self.items.len() >= self.wakes_at && self.waiting > self.woken;
-        self.woken += usize::from(wakes);
+        let wakes = self.waits && self.items.len() >= self.wakes_at;
+        self.waits &= !wakes;
         wakes
     }
 }
@@ -34,7 +32,7 @@ impl<T> State<T> {
 impl<T> Queue<T> {
     /// An empty one.
     pub fn new() -> Queue<T> {
-        let state = State { items: VecDeque::new(), closed: false, waiting: 0, woken: 0, wakes_at: 1 };
+        let state = State { items: VecDeque::new(), closed: false, waits: false, wakes_at: 1 };
         Queue { state: Mutex::new(state), filled: Condvar::new() }
     }
 
@@ -69,30 +67,19 @@ impl<T> Queue<T> {
             if left.is_some_and(|left| left.is_zero()) {
                 break;
             }
-            state.waiting += 1;
+            state.waits = true;
             state = match left {
                 None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
-            state.waiting -= 1;
-            state.woken = state.woken.saturating_sub(1);
+            state.waits = false;
         }
         state
     }
 
-    /// Waits for items and takes the first ones, at most `count`, and no more than its share while other readers wait. None
-    /// after the close, once it is empty.
+    /// Waits for items and takes the first ones, at most `count`. None after the close, once it is empty.
     pub fn take(&self, count: usize) -> Option<Vec<T>> {
-        let mut state = self.wait_for(self.lock(), 1, None);
-        // Who else waits gets a share.
-        let count = count.min(state.items.len().div_ceil(1 + state.waiting));
-        let taken: Vec<T> = state.items.drain(..count).collect();
-        let wakes = !state.items.is_empty() && state.wakes();
-        drop(state);
-        if wakes {
-            self.filled.notify_one();
-        }
-        (!taken.is_empty()).then_some(taken)
+        self.take_grown(count, 1, Duration::ZERO)
     }
 
     /// As [`Queue::take`], but waits no longer than so: no items then.
@@ -103,7 +90,7 @@ impl<T> Queue<T> {
         (!ended).then(|| state.items.drain(..count).collect())
     }
 
-    /// As [`Queue::take`], for the only reader. What is in it is let grow before: until there is `enough`, or for so long.
+    /// As [`Queue::take`]. What is in it is let grow before: until there is `enough`, or for so long.
     pub fn take_grown(&self, count: usize, enough: usize, within: Duration) -> Option<Vec<T>> {
         let mut state = self.lock();
         if !within.is_zero() {
@@ -140,29 +127,10 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    #[test]
-    fn readers_that_wait_share_what_comes() {
-        let queue = Queue::new();
-        std::thread::scope(|scope| {
-            let readers = [(); 2].map(|()| scope.spawn(|| queue.take(16).map_or(0, |taken| taken.len())));
-            let since = Instant::now();
-            while queue.lock().waiting < 2 {
-                assert!(since.elapsed() < Duration::from_secs(10), "the readers don't come to wait");
-                std::thread::yield_now();
-            }
-            assert!(queue.push(0..10));
-            assert_eq!(readers.map(|reader| reader.join().unwrap()), [5, 5]);
-        });
-        assert!(queue.push(0..10));
-        assert_eq!(queue.take(16).map(|taken| taken.len()), Some(10), "nobody else waits");
-        queue.close();
-        assert_eq!(queue.take(16), None);
-    }
-
-    fn until_somebody_waits<T>(queue: &Queue<T>) {
+    fn until<T>(queue: &Queue<T>, comes: impl Fn(&State<T>) -> bool) {
         let since = Instant::now();
-        while queue.lock().waiting == 0 {
-            assert!(since.elapsed() < Duration::from_secs(10), "nobody comes to wait");
+        while !comes(&queue.lock()) {
+            assert!(since.elapsed() < Duration::from_secs(10), "the reader doesn't come to wait");
             std::thread::yield_now();
         }
     }
@@ -174,9 +142,9 @@ mod tests {
         let begun = Instant::now();
         std::thread::scope(|scope| {
             let grown = scope.spawn(|| queue.take_grown(16, large, long));
-            until_somebody_waits(&queue);
+            until(&queue, |state| state.waits);
             (1..large).for_each(|item| assert!(queue.push([item])));
-            assert!(!grown.is_finished() && queue.lock().woken == 0, "too few wake nobody");
+            assert!(!grown.is_finished() && queue.lock().waits, "too few wake nobody");
             assert!(queue.push([0]));
             assert_eq!(grown.join().unwrap().map(|items| items.len()), Some(large));
         });
@@ -194,12 +162,7 @@ mod tests {
         let queue = Queue::new();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| queue.take_grown(16, 64, Duration::from_millis(1)));
-            let since = Instant::now();
-            let waits_for_one = |state: &State<i32>| state.waiting == 1 && state.wakes_at == 1;
-            while !waits_for_one(&queue.lock()) {
-                assert!(since.elapsed() < Duration::from_secs(10), "nobody comes to wait for one item");
-                std::thread::yield_now();
-            }
+            until(&queue, |state| state.waits && state.wakes_at == 1);
             assert!(queue.push([7]));
             assert_eq!(reader.join().unwrap(), Some(vec![7]));
         });
@@ -210,7 +173,7 @@ mod tests {
         let queue = Queue::new();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| queue.take(16));
-            until_somebody_waits(&queue);
+            until(&queue, |state| state.waits);
             let mut state = queue.lock();
             state.items.push_back(1);
             assert!(state.wakes() && !state.wakes());
@@ -218,7 +181,6 @@ mod tests {
             queue.filled.notify_one();
             assert_eq!(reader.join().unwrap(), Some(vec![1]));
         });
-        let state = queue.lock();
-        assert_eq!((state.waiting, state.woken), (0, 0));
+        assert!(!queue.lock().waits);
     }
 }

@@ -202,7 +202,11 @@ pub(super) fn guarded<T>(open: impl FnOnce() -> Result<T, StoreError>) -> Result
 }
 
 /// Starts a thread of the disk; a panic in it stops the store.
-pub(super) fn spawn(name: &str, works: Arc<Works>, body: fn(&Works)) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn spawn(
+    name: &str,
+    works: Arc<Works>,
+    body: impl FnOnce(&Works) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
     let called = name.to_owned();
     std::thread::Builder::new().name(called.clone()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(|| body(&works))).is_err() {
