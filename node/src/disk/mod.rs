@@ -13,6 +13,7 @@ mod background;
 mod commit;
 mod fetch;
 mod folder;
+mod garbage;
 pub mod inspect;
 mod merging;
 mod near;
