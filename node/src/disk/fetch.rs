@@ -1,5 +1,6 @@
 //! The threads that read blocks.
 
+use super::garbage;
 use super::port::{FetchJob, Origin};
 use super::sled_trees::SledTrees;
 use super::works::Works;
@@ -9,11 +10,15 @@ use std::collections::BTreeMap;
 
 /// Most blocks that one thread reads before it hands them over.
 const BATCH_MAX: usize = 16;
+/// After so many blocks at the latest a thread takes apart what sled has let go of for them.
+const COLLECTS_AFTER: usize = 16;
 
 /// Reads until the queue is closed and empty.
 pub(super) fn run(works: &Works, reader: usize) {
     works.port.fetch.sit_down(reader);
+    let mut read_since = 0;
     while let Some(jobs) = works.port.fetch.take(reader, BATCH_MAX) {
+        read_since += jobs.len();
         let mut answers: BTreeMap<Origin, Vec<Feedback>> = BTreeMap::new();
         for job in jobs {
             answers.entry(job.origin).or_default().push(read(works, &job));
@@ -21,11 +26,16 @@ pub(super) fn run(works: &Works, reader: usize) {
         for (origin, feedback) in answers {
             works.port.feed(origin, feedback);
         }
+        if read_since >= COLLECTS_AFTER {
+            read_since = 0;
+            garbage::collect();
+        }
     }
 }
 
 fn read(works: &Works, job: &FetchJob) -> Feedback {
     let ticket = job.ticket;
+    let _later = garbage::put_off();
     let blocks = |trees: &SledTrees| recovery::read_blocks(trees, job.table, job.block, job.count);
     match works.with_table(job.table, blocks) {
         None => Feedback::TableGone { ticket },

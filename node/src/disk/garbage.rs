@@ -1,13 +1,20 @@
 //! What sled has replaced, and what it has dropped with a tree.
 //!
 //! It is taken apart once nobody can be reading it any more, by whichever thread calls sled just then: hundreds of leaves at once,
-//! and that was one slow read of three beside merges. So the thread that writes tables does it, as it goes.
+//! and that was one slow read of three beside merges. So the thread that writes tables does it, as it goes; and those that read do
+//! it after they have answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// For as many times all is attempted: somebody may be reading all along.
 const COLLECTS_MAX: usize = 1000;
+
+/// As long as this is held, what this thread does takes nothing apart (but once in 128 times); and of what is replaced
+/// meanwhile, nobody does.
+pub(super) fn put_off() -> impl Sized {
+    sled::pin()
+}
 
 /// Takes apart some of it.
 pub(super) fn collect() {
