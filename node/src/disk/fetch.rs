@@ -7,11 +7,16 @@ use super::works::Works;
 use anser_machine::Feedback;
 use anser_storage::store::recovery;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-/// Most blocks that one thread reads before it hands them over.
+/// Most blocks that one thread takes at once, and hands over together.
 const BATCH_MAX: usize = 16;
+/// After so long it hands over what it has: a slow disk must not hold up what is read by what is not.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(1);
 /// After so many blocks at the latest a thread takes apart what sled has let go of for them.
 const COLLECTS_AFTER: usize = 16;
+
+type Answers = BTreeMap<Origin, Vec<Feedback>>;
 
 /// Reads until the queue is closed and empty.
 pub(super) fn run(works: &Works, reader: usize) {
@@ -19,17 +24,25 @@ pub(super) fn run(works: &Works, reader: usize) {
     let mut read_since = 0;
     while let Some(jobs) = works.port.fetch.take(reader, BATCH_MAX) {
         read_since += jobs.len();
-        let mut answers: BTreeMap<Origin, Vec<Feedback>> = BTreeMap::new();
+        let (mut answers, mut since) = (Answers::new(), Instant::now());
         for job in jobs {
             answers.entry(job.origin).or_default().push(read(works, &job));
+            if since.elapsed() >= ANSWERS_WITHIN {
+                since = Instant::now();
+                hand_over(works, &mut answers);
+            }
         }
-        for (origin, feedback) in answers {
-            works.port.feed(origin, feedback);
-        }
+        hand_over(works, &mut answers);
         if read_since >= COLLECTS_AFTER {
             read_since = 0;
             garbage::collect();
         }
+    }
+}
+
+fn hand_over(works: &Works, answers: &mut Answers) {
+    while let Some((origin, feedback)) = answers.pop_first() {
+        works.port.feed(origin, feedback);
     }
 }
 

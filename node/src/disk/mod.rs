@@ -2,7 +2,7 @@
 //!
 //! - `anser-commit` takes all that arrived while its last sync ran, writes it as one group of the log, syncs once, answers.
 //! - `anser-tables` writes frozen memtables as tables and merges tables, reads shards back, prepares and drops log segments.
-//! - `anser-fetch-N` read blocks.
+//! - `anser-fetch-N`, one at each processor, read blocks.
 //!
 //! Keeps: nothing is answered durable before a completed flush and `fdatasync`; a failed sync ends the store and is never
 //! retried; no stored value leaves sled's log for its `blobs/`, which is never synced.

@@ -27,23 +27,31 @@ pub(super) struct NearQueue<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
-    /// Whether each reader waits, and has not been woken.
-    waits: Vec<bool>,
+    readers: Vec<Reader>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// At what it took.
+    Works,
+    /// For items.
+    Waits,
+    /// It has been woken, and is not here yet.
+    Comes,
 }
 
 impl<T> State<T> {
     /// The reader to wake, if one waits: this one, or the next.
     fn wakes(&mut self, nearest: usize) -> Option<usize> {
-        let readers = self.waits.len();
-        let woken =
-            (nearest..readers).chain(0..nearest).find(|reader| self.waits.get(*reader) == Some(&true))?;
-        self.set_waits(woken, false);
+        let mut places = (nearest..self.readers.len()).chain(0..nearest);
+        let woken = places.find(|place| self.readers.get(*place) == Some(&Reader::Waits))?;
+        self.set(woken, Reader::Comes);
         Some(woken)
     }
 
-    fn set_waits(&mut self, reader: usize, waits: bool) {
-        if let Some(reader) = self.waits.get_mut(reader) {
-            *reader = waits;
+    fn set(&mut self, place: usize, now: Reader) {
+        if let Some(reader) = self.readers.get_mut(place) {
+            *reader = now;
         }
     }
 }
@@ -58,7 +66,7 @@ impl<T> NearQueue<T> {
     pub fn new() -> NearQueue<T> {
         let processors = processors_allowed();
         let readers = processors.len().clamp(READERS_MIN, READERS_MAX);
-        let state = State { items: VecDeque::new(), closed: false, waits: vec![false; readers] };
+        let state = State { items: VecDeque::new(), closed: false, readers: vec![Reader::Works; readers] };
         let bells = (0..readers).map(|_| Condvar::new()).collect();
         NearQueue { state: Mutex::new(state), bells, processors }
     }
@@ -76,7 +84,8 @@ impl<T> NearQueue<T> {
             .skip(reader)
             .step_by(self.readers())
             .for_each(|processor| seat.set(*processor));
-        // A reader more than there are processors runs anywhere, and so does one that the system doesn't let choose.
+        // A reader more than there are processors runs anywhere, and so does one that the system doesn't let choose. A thread that
+        // sled starts from here is kept to it too: it rarely starts one more.
         if seat.count() > 0 {
             let _ = sched_setaffinity(None, &seat);
         }
@@ -114,16 +123,16 @@ impl<T> NearQueue<T> {
     }
 
     /// As this reader, waits for items and takes the first ones, at most `count`, and no more than its share while other readers
-    /// wait. None after the close, once it is empty.
+    /// wait or come. None after the close, once it is empty.
     pub fn take(&self, reader: usize, count: usize) -> Option<Vec<T>> {
         let bell = self.bells.get(reader)?;
         let mut state = self.lock();
         while state.items.is_empty() && !state.closed {
-            state.set_waits(reader, true);
+            state.set(reader, Reader::Waits);
             state = bell.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.set_waits(reader, false);
         }
-        let others = state.waits.iter().filter(|waits| **waits).count();
+        state.set(reader, Reader::Works);
+        let others = state.readers.iter().filter(|reader| **reader != Reader::Works).count();
         let count = count.min(state.items.len().div_ceil(1 + others));
         let taken: Vec<T> = state.items.drain(..count).collect();
         if !state.items.is_empty() {
@@ -156,7 +165,7 @@ mod tests {
             let take = |reader| scope.spawn(move || queue.take(reader, 16));
             let readers: Vec<_> = (0..queue.readers()).map(take).collect();
             let since = Instant::now();
-            while queue.lock().waits.contains(&false) {
+            while queue.lock().readers.iter().any(|reader| *reader != Reader::Waits) {
                 assert!(since.elapsed() < Duration::from_secs(10), "the readers don't come to wait");
                 std::thread::yield_now();
             }
@@ -176,6 +185,26 @@ mod tests {
         );
         assert!(queue.push(0..10));
         assert_eq!(queue.take(0, 16).map(|taken| taken.len()), Some(10), "nobody else waits");
+    }
+
+    #[test]
+    fn readers_that_are_on_their_way_share_too() {
+        let queue = NearQueue::new();
+        let shares = taken_by_each(&queue, || {
+            let mut state = queue.lock();
+            state.items.extend(0..10);
+            // As after two that were put in one after the other.
+            let woken = [state.wakes(0), state.wakes(0)];
+            drop(state);
+            woken.into_iter().flatten().for_each(|reader| queue.bells[reader].notify_one());
+            let since = Instant::now();
+            while !queue.lock().items.is_empty() {
+                assert!(since.elapsed() < Duration::from_secs(10), "nobody takes them");
+                std::thread::yield_now();
+            }
+            queue.close();
+        });
+        assert!(shares[..2].iter().all(Option::is_some), "{shares:?}");
     }
 
     #[test]
@@ -211,7 +240,7 @@ mod tests {
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| queue.take(far, 16));
             let since = Instant::now();
-            while !queue.lock().waits.contains(&true) {
+            while !queue.lock().readers.contains(&Reader::Waits) {
                 assert!(since.elapsed() < Duration::from_secs(10), "the reader doesn't come to wait");
                 std::thread::yield_now();
             }
@@ -219,7 +248,7 @@ mod tests {
             assert!(queue.push([7]));
             assert_eq!(reader.join().unwrap(), Some(vec![7]));
         });
-        assert_eq!(queue.lock().waits, vec![false; queue.readers()]);
+        assert_eq!(queue.lock().readers, vec![Reader::Works; queue.readers()]);
         queue.close();
         assert!(!queue.push([8]));
         assert_eq!(queue.take(0, 16), None);
