@@ -23,20 +23,21 @@ pub(super) fn run(works: &Works, reader: usize) {
     works.port.fetch.sit_down(reader);
     let mut read_since = 0;
     while let Some(jobs) = works.port.fetch.take(reader, BATCH_MAX) {
-        read_since += jobs.len();
         let (mut answers, mut since) = (Answers::new(), Instant::now());
         for job in jobs {
-            answers.entry(job.origin).or_default().push(read(works, &job));
+            let answer = read(works, &job);
+            if let Feedback::Fetched { blocks, .. } = &answer {
+                read_since += blocks.len();
+            }
+            answers.entry(job.origin).or_default().push(answer);
             if since.elapsed() >= ANSWERS_WITHIN {
                 since = Instant::now();
                 hand_over(works, &mut answers);
             }
         }
         hand_over(works, &mut answers);
-        if read_since >= COLLECTS_AFTER {
-            read_since = 0;
-            garbage::collect();
-        }
+        (0..read_since / COLLECTS_AFTER).for_each(|_| garbage::collect());
+        read_since %= COLLECTS_AFTER;
     }
 }
 
@@ -48,8 +49,10 @@ fn hand_over(works: &Works, answers: &mut Answers) {
 
 fn read(works: &Works, job: &FetchJob) -> Feedback {
     let ticket = job.ticket;
-    let _later = garbage::put_off();
-    let blocks = |trees: &SledTrees| recovery::read_blocks(trees, job.table, job.block, job.count);
+    let blocks = |trees: &SledTrees| {
+        let _later = garbage::put_off();
+        recovery::read_blocks(trees, job.table, job.block, job.count)
+    };
     match works.with_table(job.table, blocks) {
         None => Feedback::TableGone { ticket },
         Some(Ok(blocks)) => Feedback::Fetched { ticket, blocks },
