@@ -9,7 +9,7 @@ use anser_storage::store::recovery;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Most blocks that one thread takes at once, and hands over together.
+/// Most requests that one thread takes at once, and answers together.
 const BATCH_MAX: usize = 16;
 /// After so long it hands over what it has: a slow disk must not hold up what is read by what is not.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(1);
