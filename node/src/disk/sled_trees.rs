@@ -5,7 +5,6 @@
 //! `fdatasync`ed after it. A log message over a quarter of `segment_size` would go to `blobs/`, which is never synced:
 //! segments are large, values small, and that folder is checked to be empty.
 
-use super::garbage;
 use super::slowness::Slowness;
 use anser_storage::store::{Part, StoreError, TreeName, Trees, VALUE_BYTES_MAX, Visit};
 use bytes::Bytes;
@@ -242,9 +241,7 @@ impl Trees for SledTrees {
         self.of(tree).not_broken()?;
         let base = self.of(tree);
         base.open.write().unwrap_or_else(PoisonError::into_inner).remove(&tree);
-        base.db.drop_tree(tree.to_string()).map_err(of_sled)?;
-        garbage::collect_all();
-        Ok(())
+        base.db.drop_tree(tree.to_string()).map(drop).map_err(of_sled)
     }
 
     fn sync_part(&self, part: Part) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use super::DiskConfig;
 use super::folder::Folder;
+use super::garbage;
 use super::port::Port;
 use super::sled_trees::SledTrees;
 use super::witness::{Reached, Witness};
@@ -98,7 +99,9 @@ impl Works {
     /// Drops tables that the manifest lists no more.
     pub fn drop_tables(&self, tables: &[TableId]) -> Result<(), StoreError> {
         self.live.write().unwrap_or_else(PoisonError::into_inner).retain(|live| !tables.contains(live));
-        tables.iter().try_for_each(|table| self.trees.drop_tree(TreeName::Table(*table)))
+        tables.iter().try_for_each(|table| self.trees.drop_tree(TreeName::Table(*table)))?;
+        garbage::collect_all();
+        Ok(())
     }
 
     /// Reads of a table; none if it is there no more.
@@ -143,6 +146,7 @@ impl Works {
             self.trees.drop_tree(TreeName::Log(segment))?;
             self.segments().remove(segment);
         }
+        garbage::collect_all();
         Ok(())
     }
 
